@@ -1,0 +1,1 @@
+"""Fleetmart: from raw device files to published, audited marts."""

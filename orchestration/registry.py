@@ -1,0 +1,207 @@
+"""What the fleet is: tenants, sites, devices, models and metrics, read from CSV and checked.
+
+A new metric, device or tenant is a row in these files, never code.
+"""
+
+import csv
+import hashlib
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+import duckdb
+import pint
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from orchestration.errors import FleetmartError
+
+Optional_ = BeforeValidator(lambda value: None if value == "" else value)
+Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+UNITS = pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
+
+
+class Row(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Tenant(Row):
+    tenant_id: Key
+    tenant_name: Annotated[str, Field(min_length=1)]
+    industry: str
+
+    @model_validator(mode="after")
+    def _not_operator(self) -> "Tenant":
+        if self.tenant_id == "operator":
+            raise ValueError("`operator` is reserved for the operator's own staff")
+        return self
+
+
+class Site(Row):
+    tenant_id: Key
+    site_id: Key
+    site_name: str
+    timezone: Annotated[str, BeforeValidator(lambda name: ZoneInfo(name).key)]
+    latitude: Annotated[float | None, Optional_]
+    longitude: Annotated[float | None, Optional_]
+
+
+class DeviceModel(Row):
+    model_id: Key
+    model_name: str
+    manufacturer: Annotated[str | None, Optional_]
+
+
+class Device(Row):
+    tenant_id: Key
+    site_id: Key
+    device_id: Key
+    device_name: str
+    model_id: Key
+    commissioned_on: date
+    decommissioned_on: Annotated[date | None, Optional_]
+
+
+class Metric(Row):
+    metric: Key
+    metric_label: str
+    description: str
+    kind: Literal["gauge", "counter", "state", "event"]
+    unit: Annotated[str | None, Optional_]
+    value_type: Literal["number", "text", "boolean"]
+
+
+class DeviceModelMetric(Row):
+    model_id: Key
+    metric: Key
+    unit: Annotated[str | None, Optional_]
+    interval_seconds: Annotated[float | None, Optional_, Field(gt=0)]
+    valid_min: Annotated[float | None, Optional_]
+    valid_max: Annotated[float | None, Optional_]
+    stuck_after_minutes: Annotated[float | None, Optional_, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "DeviceModelMetric":
+        if None not in (self.valid_min, self.valid_max) and self.valid_min > self.valid_max:
+            raise ValueError(f"valid_min {self.valid_min} is above valid_max {self.valid_max}")
+        return self
+
+
+class HeadlineMetric(Row):
+    tenant_id: Key
+    metric: Key
+    rank: Annotated[int, Field(gt=0)]
+    aggregation: Literal["sum", "avg", "min", "max"]
+    label: str
+
+
+TABLES: dict[str, type[Row]] = {
+    "tenants": Tenant,
+    "sites": Site,
+    "device_models": DeviceModel,
+    "devices": Device,
+    "metrics": Metric,
+    "device_model_metrics": DeviceModelMetric,
+    "headline_metrics": HeadlineMetric,
+}
+# table → (columns, table they must be found in)
+REFERENCES = [
+    ("sites", ("tenant_id",), "tenants"),
+    ("devices", ("tenant_id", "site_id"), "sites"),
+    ("devices", ("model_id",), "device_models"),
+    ("device_model_metrics", ("model_id",), "device_models"),
+    ("device_model_metrics", ("metric",), "metrics"),
+    ("headline_metrics", ("tenant_id",), "tenants"),
+    ("headline_metrics", ("metric",), "metrics"),
+]
+DUCKDB_TYPES = {date: "date", float: "double", int: "integer"}
+
+
+class Registry:
+    """The registry's tables, checked row by row and reference by reference."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read `folder`; raises FleetmartError naming file, line and what would be right."""
+        self.folder = folder
+        self.rows: dict[str, list[Row]] = {name: self._read(name, kind) for name, kind in TABLES.items()}
+        for table, columns, target in REFERENCES:
+            self._check_reference(table, columns, target)
+
+    @property
+    def tenant_ids(self) -> list[str]:
+        return [row.tenant_id for row in self.rows["tenants"]]
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when any row does; a changed registry means a full rebuild."""
+        text = "\n".join(row.model_dump_json() for name in TABLES for row in self.rows[name])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def write_to(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Replace the warehouse's `registry` schema; sent units become factors to canonical ones."""
+        connection.execute("create schema if not exists registry")
+        for name, kind in TABLES.items():
+            columns = {field: _duckdb_type(info.annotation) for field, info in kind.model_fields.items()}
+            rows = [tuple(row.model_dump().values()) for row in self.rows[name]]
+            if name == "device_model_metrics":
+                columns |= {"unit_factor": "double", "unit_offset": "double"}
+                rows = [(*row, *self._conversion(*row[:3])) for row in rows]
+            declared = ", ".join(f"{column} {type_}" for column, type_ in columns.items())
+            connection.execute(f"create or replace table registry.{name} ({declared})")
+            if rows:
+                marks = ", ".join("?" for _ in columns)
+                connection.executemany(f"insert into registry.{name} values ({marks})", rows)
+
+    def _conversion(self, model_id: str, metric: str, sent: str | None) -> tuple[float | None, float | None]:
+        """Factor and offset from the unit sent to the canonical one; both None when there is no way."""
+        canonical = next(row.unit for row in self.rows["metrics"] if row.metric == metric)
+        if sent == canonical:
+            return 1.0, 0.0
+        try:
+            zero, one = (UNITS.Quantity(x, sent).to(canonical).magnitude for x in (0.0, 1.0))
+        except (pint.DimensionalityError, pint.UndefinedUnitError, TypeError, ValueError) as error:
+            raise FleetmartError(
+                f"{self.folder / 'device_model_metrics.csv'}: model {model_id}, metric {metric}: "
+                f"unit {sent!r} cannot become {canonical!r} ({error}). Mend the unit here or in metrics.csv."
+            ) from error
+        return one - zero, zero
+
+    def _read(self, name: str, kind: type[Row]) -> list[Row]:
+        path = self.folder / f"{name}.csv"
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                return [
+                    self._row(path, line, kind, record) for line, record in enumerate(csv.DictReader(file), start=2)
+                ]
+        except OSError as error:
+            raise FleetmartError(
+                f"{path} cannot be read ({error.strerror}). The registry needs {', '.join(TABLES)} as CSV files."
+            ) from error
+
+    @staticmethod
+    def _row(path: Path, line: int, kind: type[Row], record: dict[str, Any]) -> Row:
+        try:
+            return kind(**{str(key): value for key, value in record.items()})
+        except (ValidationError, KeyError) as error:
+            what = error.errors()[0] if isinstance(error, ValidationError) else {"loc": ("timezone",), "msg": error}
+            column = ".".join(map(str, what["loc"])) or "row"
+            raise FleetmartError(
+                f"{path}, line {line}, {column}: {what['msg']}. Columns are {', '.join(kind.model_fields)}."
+            ) from error
+
+    def _check_reference(self, table: str, columns: tuple[str, ...], target: str) -> None:
+        known = {tuple(getattr(row, column) for column in columns) for row in self.rows[target]}
+        for line, row in enumerate(self.rows[table], start=2):
+            key = tuple(getattr(row, column) for column in columns)
+            if key not in known:
+                raise FleetmartError(
+                    f"{self.folder / f'{table}.csv'}, line {line}: {', '.join(columns)} {'/'.join(key)} "
+                    f"is not in {target}.csv. Add it there or correct it here."
+                )
+
+
+def _duckdb_type(annotation: Any) -> str:
+    for python_type, duckdb_type in DUCKDB_TYPES.items():
+        if python_type.__name__ in str(annotation).replace("datetime.date", "date"):
+            return duckdb_type
+    return "varchar"
