@@ -339,7 +339,7 @@ def _choose(name: str, values: list[str]) -> str:
 
 def _collect(connection: duckdb.DuckDBPyConnection, source: Source, load_id: str, received_at: str) -> None:
     """`readings` and `rejected` in the lake's columns."""
-    stamp = {"load_id": load_id, "source": source.source, "received_at": received_at}
+    stamp = {"load_id": load_id, "source": source.source, "received_at": received_at, "owner": source.owner}
     connection.execute(
         """
         create temp view readings as
@@ -353,8 +353,6 @@ def _collect(connection: duckdb.DuckDBPyConnection, source: Source, load_id: str
     )
     for name, value in stamp.items():
         connection.execute(f"set variable {name} = $value", {"value": value})
-    tenant = source.tenant.constant or "operator"
-    connection.execute(f"set variable fallback_tenant = {_literal(tenant)}")
     connection.execute(
         """
         create temp table rejected as
@@ -366,7 +364,7 @@ def _collect(connection: duckdb.DuckDBPyConnection, source: Source, load_id: str
             union all
             select null, source_row, null, reason, raw from broken_rows
         )
-        select coalesce(tenant_id, getvariable('fallback_tenant')) as tenant_id,
+        select coalesce(tenant_id, getvariable('owner')) as tenant_id,
             getvariable('load_id') as load_id, getvariable('source') as source, source_row, metric, reason, raw,
             getvariable('received_at')::timestamp at time zone 'UTC' as received_at
         from all_rejected

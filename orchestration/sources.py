@@ -119,6 +119,11 @@ class Source(Part):
             named += [column for column in self.measured_at.parts.model_dump().values() if column]
         return list(dict.fromkeys([*named, *(self.metrics or {})]))
 
+    @property
+    def owner(self) -> str:
+        """Tenant whose stewards see what has no tenant of its own: the source's, or the operator."""
+        return self.tenant.constant or "operator"
+
     def line_of(self, text: str) -> int:
         """Line of the YAML on which `text` is first named; 1 when it is nowhere."""
         lines = self.file.read_text(encoding="utf-8").splitlines()

@@ -1,0 +1,24 @@
+{# Clock arithmetic that engines spell differently. Instants are UTC timestamps without zone. #}
+
+{# The site's wall clock at a UTC instant. #}
+{% macro to_local(instant, zone) -%} {{ return(adapter.dispatch('to_local')(instant, zone)) }} {%- endmacro %}
+{% macro duckdb__to_local(instant, zone) -%}
+    ({{ instant }} at time zone 'UTC' at time zone {{ zone }})
+{%- endmacro %}
+
+{# The UTC instant at which the site's wall clock shows `local`. #}
+{% macro to_utc(local, zone) -%} {{ return(adapter.dispatch('to_utc')(local, zone)) }} {%- endmacro %}
+{% macro duckdb__to_utc(local, zone) -%}
+    (cast({{ local }} as timestamp) at time zone {{ zone }} at time zone 'UTC')
+{%- endmacro %}
+
+{# Seconds from one instant to another. #}
+{% macro seconds_between(earlier, later) -%} {{ return(adapter.dispatch('seconds_between')(earlier, later)) }} {%- endmacro %}
+{% macro duckdb__seconds_between(earlier, later) -%}
+    (epoch_us({{ later }}) - epoch_us({{ earlier }})) / 1000000.0
+{%- endmacro %}
+
+{# Length of a local day in seconds: 23 and 25 hours when clocks change. #}
+{% macro local_day_seconds(day, zone) -%}
+    {{ seconds_between(to_utc(day, zone), to_utc('(' ~ day ~ ' + 1)', zone)) }}
+{%- endmacro %}

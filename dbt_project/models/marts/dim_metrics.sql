@@ -1,0 +1,2 @@
+select metric, metric_label, description, kind, unit
+from {{ source('registry', 'metrics') }}

@@ -1,0 +1,2 @@
+select tenant_id, tenant_name, industry
+from {{ source('registry', 'tenants') }}

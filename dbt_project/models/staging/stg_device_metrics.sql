@@ -1,0 +1,16 @@
+select
+    devices.tenant_id,
+    devices.site_id,
+    devices.device_id,
+    device_model_metrics.metric,
+    metrics.unit,
+    device_model_metrics.unit_factor,
+    device_model_metrics.unit_offset,
+    device_model_metrics.interval_seconds,
+    device_model_metrics.valid_min,
+    device_model_metrics.valid_max,
+    device_model_metrics.stuck_after_minutes
+from {{ source('registry', 'devices') }} as devices
+inner join {{ source('registry', 'device_model_metrics') }} as device_model_metrics
+    on devices.model_id = device_model_metrics.model_id
+inner join {{ source('registry', 'metrics') }} as metrics on device_model_metrics.metric = metrics.metric

@@ -1,0 +1,296 @@
+"""The gate: one verdict per tenant and build, over what changed since the tenant's last snapshot.
+
+Results are kept as rows of counts and rules; Data Docs are written per tenant, and for the operator.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from orchestration.build import Build, latest_build
+from orchestration.errors import FleetmartError
+from orchestration.ledger import ledger, now, rows
+from orchestration.settings import Settings
+from orchestration.writer_lock import writer
+
+if TYPE_CHECKING:
+    from expectations.suites import MetricRule
+
+PASSED, WARNED, FAILED = "passed", "passed with warnings", "failed"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate decided for one tenant's part of one build."""
+
+    tenant_id: str
+    build_id: int
+    verdict: str
+    expectation_count: int
+    critical_failures: int
+    warning_failures: int
+    decided_at: str
+    data_docs: str
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict != FAILED
+
+
+def verdict_of(settings: Settings, tenant_id: str, build_id: int) -> Verdict | None:
+    """The verdict on exactly this tenant and build; None when there is none, which is not a pass."""
+    found = rows(
+        settings, "select * from quality_verdicts where tenant_id = ? and build_id = ?", tenant_id, build_id
+    )
+    return Verdict(**found[0]) if found else None
+
+
+def changed_tenants(settings: Settings) -> list[str]:
+    """Tenants whose data in the warehouse changed since their last snapshot, sorted."""
+    found = rows(
+        settings,
+        "select distinct tenant_id from build_partitions p join builds using (build_id) where status = 'built' "
+        "and build_id > coalesce((select max(build_id) from snapshots s where s.tenant_id = p.tenant_id), 0) "
+        "order by tenant_id",
+    )
+    return [row["tenant_id"] for row in found]
+
+
+def gate(settings: Settings, report: Callable[[str], None] = lambda line: None) -> list[Verdict]:
+    """Judge the latest build for every tenant that it or an unpublished build before it changed.
+
+    Returns one verdict per such tenant; a verdict that stands already is returned as it is.
+    Raises FleetmartError when there is no finished build.
+    """
+    with writer(settings, "gate"):
+        build = latest_build(settings)
+        if build is None:
+            raise FleetmartError("There is no finished build to judge. Run `fleetmart build` first.")
+        return [
+            verdict_of(settings, tenant_id, build.build_id) or _judge(settings, tenant_id, build, report)
+            for tenant_id in changed_tenants(settings)
+        ]
+
+
+def _judge(settings: Settings, tenant_id: str, build: Build, report: Callable[[str], None]) -> Verdict:
+    rules = _scope(settings, tenant_id)
+    results = _validate(settings, tenant_id, build, rules)
+    failed = [result for result in results if not result["is_met"]]
+    critical = sum(result["severity"] == "critical" for result in failed)
+    warnings = sum(result["severity"] == "warning" for result in failed)
+    verdict = Verdict(
+        tenant_id=tenant_id,
+        build_id=build.build_id,
+        verdict=FAILED if critical else WARNED if warnings else PASSED,
+        expectation_count=len(results),
+        critical_failures=critical,
+        warning_failures=warnings,
+        decided_at=now(),
+        data_docs="index.html",
+    )
+    _record(settings, verdict, results)
+    report(f"gate {tenant_id}: {verdict.verdict}, {len(results)} expectations, {critical} critical, {warnings} warnings")
+    return verdict
+
+
+def _record(settings: Settings, verdict: Verdict, results: list[dict[str, Any]]) -> None:
+    with ledger(settings) as connection:
+        connection.execute(
+            "delete from quality_results where tenant_id = ? and build_id = ?", (verdict.tenant_id, verdict.build_id)
+        )
+        connection.executemany(
+            "insert into quality_results values (:tenant_id, :build_id, :suite, :rule, :severity, :metric, :is_met, "
+            ":checked_count, :unexpected_count, :why, :checked_at)",
+            results,
+        )
+        connection.execute(
+            "insert into quality_verdicts values (:tenant_id, :build_id, :verdict, :expectation_count, "
+            ":critical_failures, :warning_failures, :decided_at, :data_docs)",
+            vars(verdict),
+        )
+
+
+def _scope(settings: Settings, tenant_id: str) -> list["MetricRule"]:
+    """Point the gate's views at this tenant's changed days; returns the registry's rules for its metrics."""
+    from expectations.suites import MetricRule
+
+    days = rows(
+        settings,
+        "select distinct reading_date from build_partitions join builds using (build_id) where status = 'built' "
+        "and tenant_id = ? and build_id > coalesce((select max(build_id) from snapshots where tenant_id = ?), 0)",
+        tenant_id,
+        tenant_id,
+    )
+    loads = rows(
+        settings,
+        "select t.load_id, t.rejected_count, t.reading_count + t.empty_count + t.rejected_count as value_count "
+        "from load_tenants t join loads l using (load_id) where t.tenant_id = ? and l.status = 'loaded' "
+        "and l.finished_at > coalesce((select max(published_at) from snapshots where tenant_id = ?), '')",
+        tenant_id,
+        tenant_id,
+    )
+    with duckdb.connect(str(settings.warehouse)) as connection:
+        connection.execute("create schema if not exists gate")
+        connection.execute("create or replace table gate.tenant as select $1::varchar as tenant_id", [tenant_id])
+        connection.execute("create or replace table gate.days (day date)")
+        connection.executemany("insert into gate.days values (?)", [(row["reading_date"],) for row in days])
+        connection.execute("create or replace table gate.tenant_loads (load_id varchar, rejected bigint, vals bigint)")
+        if loads:
+            connection.executemany("insert into gate.tenant_loads values (?, ?, ?)", [tuple(x.values()) for x in loads])
+        connection.execute(_VIEWS)
+        found = connection.execute(
+            "select m.metric, m.metric_label, m.unit, min(r.valid_min), max(r.valid_max) "
+            "from registry.devices d join registry.device_model_metrics r using (model_id) "
+            "join registry.metrics m using (metric) where d.tenant_id = $1 "
+            "group by all having count(*) filter (where exists (select 1 from gate.metrics g where g.metric = m.metric)) > 0 "
+            "order by m.metric",
+            [tenant_id],
+        ).fetchall()
+    return [MetricRule(*row) for row in found]
+
+
+# Views of one tenant's changed days; the last ones list what must not be.
+_VIEWS = """
+create or replace view gate.readings as
+select * from main.fct_readings
+where tenant_id = (select tenant_id from gate.tenant) and reading_date in (select day from gate.days);
+
+create or replace view gate.metrics as select distinct metric from gate.readings;
+
+create or replace view gate.local_days as select distinct day + unnest([-1, 0, 1]) as day from gate.days;
+
+create or replace view gate.loads as
+select load_id, rejected / nullif(vals, 0) as rejected_share from gate.tenant_loads;
+
+create or replace view gate.unregistered_devices as
+select distinct device_id from gate.readings where invalid_reason = 'device not registered';
+
+create or replace view gate.silent_devices as
+select device_id from main.cube_device_health_daily
+where tenant_id = (select tenant_id from gate.tenant) and reading_count = 0 and is_registered
+    and day = (select max(day) from main.cube_device_health_daily
+        where tenant_id = (select tenant_id from gate.tenant) and day in (select day from gate.days)
+            and reading_count > 0);
+
+create or replace view gate.hourly_mismatches as
+with counted as (
+    select device_id, metric, date_trunc('hour', measured_at) as hour_start, count(*) as n
+    from gate.readings group by all
+),
+cube as (
+    select device_id, metric, hour_start, sum(reading_count) as n from main.cube_readings_hourly
+    where tenant_id = (select tenant_id from gate.tenant) and hour_start::date in (select day from gate.days)
+    group by all
+)
+select * from counted full join cube using (device_id, metric, hour_start) where counted.n is distinct from cube.n;
+
+create or replace view gate.local_readings as
+select * from main.fct_readings
+where tenant_id = (select tenant_id from gate.tenant) and local_day in (select day from gate.local_days)
+    and reading_date between (select min(day) - 2 from gate.days) and (select max(day) + 2 from gate.days);
+
+create or replace view gate.daily_mismatches as
+with counted as (select device_id, metric, local_day as day, count(*) as n from gate.local_readings group by all),
+cube as (
+    select device_id, metric, day, sum(reading_count) as n from main.cube_readings_daily
+    where tenant_id = (select tenant_id from gate.tenant) and day in (select day from gate.local_days)
+    group by all
+)
+select * from counted full join cube using (device_id, metric, day) where counted.n is distinct from cube.n;
+
+create or replace view gate.fleet_mismatches as
+with counted as (select local_day as day, count(*) as n from gate.local_readings group by all),
+fleet as (
+    select day, sum(reading_count) as n from main.cube_fleet_daily
+    where tenant_id = (select tenant_id from gate.tenant) and day in (select day from gate.local_days)
+    group by all
+)
+select * from counted full join fleet using (day) where coalesce(counted.n, 0) <> coalesce(fleet.n, 0);
+
+create or replace view gate.impossible_figures as
+select device_id from main.cube_readings_daily
+where tenant_id = (select tenant_id from gate.tenant) and day in (select day from gate.local_days)
+    and (value_avg < value_min - 1e-9 * abs(value_min) or value_avg > value_max + 1e-9 * abs(value_max)
+        or valid_count > reading_count)
+union all
+select device_id from main.cube_device_health_daily
+where tenant_id = (select tenant_id from gate.tenant) and day in (select day from gate.local_days)
+    and not (coalesce(completeness, 0) between 0 and 1 and coalesce(availability, 0) between 0 and 1
+        and coalesce(valid_share, 0) between 0 and 1);
+"""
+
+
+def _validate(settings: Settings, tenant_id: str, build: Build, rules: list["MetricRule"]) -> list[dict[str, Any]]:
+    """Run every suite and write Data Docs; returns one row of counts per expectation."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    import great_expectations as gx
+    from great_expectations.core.run_identifier import RunIdentifier
+
+    from expectations import suites
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    for site in (tenant_id, "operator"):
+        _add_docs_site(context, settings, site)
+    source = context.data_sources.add_sql(
+        name=tenant_id,
+        connection_string=f"duckdb:///{settings.warehouse}",
+        # DuckDB drops an open result when its connection is given back to the pool.
+        kwargs={"pool_reset_on_return": None},
+    )
+    run = RunIdentifier(run_name=f"{tenant_id} build {build.build_id}")
+    found: list[dict[str, Any]] = []
+    for view, suite in (suites.arrival() | suites.readings(rules) | suites.cubes()).items():
+        asset = source.add_table_asset(name=view, table_name=view, schema_name="gate")
+        batch = asset.add_batch_definition_whole_table(name=view)
+        context.suites.add(suite)
+        definition = context.validation_definitions.add(
+            gx.ValidationDefinition(name=f"{suite.name}", data=batch, suite=suite)
+        )
+        result = definition.run(result_format="BOOLEAN_ONLY" if False else "SUMMARY", run_id=run)
+        found += [_row(tenant_id, build, suite.name, one) for one in result.results]
+    context.build_data_docs()
+    source_engine = source.get_execution_engine()
+    source_engine.close()
+    return found
+
+
+def _row(tenant_id: str, build: Build, suite: str, result: Any) -> dict[str, Any]:
+    if result.exception_info and result.exception_info.get("raised_exception"):
+        raise FleetmartError(
+            f"The gate could not check {result.expectation_config.meta['rule']!r} of {tenant_id}: "
+            f"{result.exception_info.get('exception_message')}. There is no verdict, so nothing is published."
+        )
+    config, counts = result.expectation_config, result.result
+    observed = counts.get("observed_value") if config.type == "expect_table_row_count_to_equal" else None
+    return {
+        "tenant_id": tenant_id,
+        "build_id": build.build_id,
+        "suite": suite.split("_")[0],
+        "rule": config.meta["rule"],
+        "severity": str(getattr(config.severity, "value", config.severity)),
+        "metric": config.meta["metric"],
+        "is_met": bool(result.success),
+        "checked_count": counts.get("element_count"),
+        "unexpected_count": observed if observed is not None else counts.get("unexpected_count"),
+        "why": config.meta["why"],
+        "checked_at": now(),
+    }
+
+
+def _add_docs_site(context: Any, settings: Settings, site: str) -> None:
+    context.add_data_docs_site(
+        site_name=site,
+        site_config={
+            "class_name": "SiteBuilder",
+            "show_how_to_buttons": False,
+            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+            "store_backend": {
+                "class_name": "TupleFilesystemStoreBackend",
+                "base_directory": str(settings.quality / site / "docs"),
+            },
+        },
+    )

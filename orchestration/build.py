@@ -1,0 +1,236 @@
+"""New loads become marts: only the partitions that they touched are rebuilt, however late they are.
+
+The record of a build is written after dbt ended well, so a killed build leaves its partitions
+waiting and the next one replaces them again. A change of the registry or of the models means a
+full refresh, because every partition may read differently under new rules.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from orchestration import lake
+from orchestration.errors import FleetmartError
+from orchestration.ledger import ledger, now, rows
+from orchestration.registry import Registry
+from orchestration.settings import ROOT, Settings
+from orchestration.writer_lock import writer
+
+DBT_PROJECT = ROOT / "dbt_project"
+Partition = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Build:
+    """One candidate in the warehouse. `partitions` counts tenant-days replaced; 0 means nothing was new."""
+
+    build_id: int
+    partitions: int
+    full_refresh: bool
+
+
+def latest_build(settings: Settings) -> Build | None:
+    """The build that the warehouse holds now; None before the first, and while or after one broke off."""
+    found = rows(settings, "select build_id, status, full_refresh from builds order by build_id desc limit 1")
+    if not found or found[0]["status"] != "built":
+        return None
+    return Build(found[0]["build_id"], 0, bool(found[0]["full_refresh"]))
+
+
+def build(settings: Settings, full_refresh: bool = False, report: Callable[[str], None] = lambda line: None) -> Build:
+    """Rebuild what new loads touched and return the build; without anything new, the build that stands.
+
+    Raises FleetmartError when nothing was ever loaded, the registry is wrong, or dbt failed.
+    """
+    with candidate(settings, full_refresh) as new:
+        if new.partitions:
+            report(f"build {new.build_id}: {new.partitions:,} tenant-days{', all of them' if new.full_refresh else ''}")
+            run_dbt(settings, ["build", *dbt_flags(new)], report)
+    return new
+
+
+@contextmanager
+def candidate(settings: Settings, full_refresh: bool = False) -> Iterator[Build]:
+    """Prepare the warehouse for dbt and, if the block ends well, record the build as done."""
+    with writer(settings, "build"):
+        registry = Registry(settings.registry)
+        inputs = _fingerprint(registry)
+        lake_files = lake.files(settings.lake_readings)
+        if not lake_files:
+            raise FleetmartError(
+                "Nothing was loaded yet, so there is nothing to build. Put files into "
+                f"{settings.landing}/<source>/ and run `fleetmart load`."
+            )
+        full_refresh = full_refresh or inputs != _built_inputs(settings)
+        touched = _touched(settings, lake_files, full_refresh)
+        standing = latest_build(settings)
+        if not touched and standing:
+            yield standing
+            return
+        build_id = _start(settings, inputs, touched, full_refresh)
+        _prepare_warehouse(settings, registry, lake_files, touched)
+        yield Build(build_id, len(touched), full_refresh)
+        _finish(settings, build_id)
+
+
+def dbt_flags(new: Build) -> list[str]:
+    """Flags of `dbt build` for this build; unit tests belong to `make test`."""
+    flags = ["--exclude-resource-type", "unit_test", "--vars", f"{{build_id: {new.build_id}}}"]
+    return [*flags, "--full-refresh"] if new.full_refresh else flags
+
+
+def dbt_environment(settings: Settings) -> dict[str, str]:
+    """Environment in which dbt finds this home and writes nothing elsewhere."""
+    return {
+        "FLEETMART_HOME": str(settings.home),
+        "FLEETMART_MEMORY_LIMIT": settings.memory_limit,
+        "DBT_PROFILES_DIR": str(DBT_PROJECT),
+        "DBT_TARGET_PATH": str(settings.dbt_target),
+        "DBT_LOG_PATH": str(settings.home / "dbt" / "logs"),
+        "DO_NOT_TRACK": "1",
+    }
+
+
+def run_dbt(settings: Settings, arguments: list[str], report: Callable[[str], None]) -> None:
+    """Run dbt on this home, reporting its lines; raises FleetmartError with its last words when it fails."""
+    command = [str(Path(sys.executable).with_name("dbt")), *arguments, "--project-dir", str(DBT_PROJECT)]
+    with subprocess.Popen(
+        command,
+        env=os.environ | dbt_environment(settings),
+        cwd=DBT_PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        lines = []
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            report(lines[-1])
+    if process.returncode:
+        raise FleetmartError(
+            "dbt failed: "
+            + "\n".join(line for line in lines[-30:] if line)
+            + f"\nThe whole log is {settings.home / 'dbt' / 'logs' / 'dbt.log'}; nothing was published."
+        )
+
+
+def _fingerprint(registry: Registry) -> str:
+    digest = hashlib.sha256(registry.fingerprint.encode())
+    for path in sorted(path for suffix in ("sql", "yml") for path in DBT_PROJECT.rglob(f"*.{suffix}")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _built_inputs(settings: Settings) -> str | None:
+    found = rows(settings, "select inputs from builds where status = 'built' order by build_id desc limit 1")
+    return found[0]["inputs"] if found else None
+
+
+def _touched(settings: Settings, lake_files: list[lake.LakeFile], full_refresh: bool) -> list[Partition]:
+    if full_refresh:
+        return sorted({(file.tenant_id, str(file.reading_date)) for file in lake_files})
+    found = rows(
+        settings,
+        "select distinct tenant_id, reading_date from load_partitions join loads using (load_id) "
+        "where build_id is null and status = 'loaded' order by 1, 2",
+    )
+    return [(row["tenant_id"], row["reading_date"]) for row in found]
+
+
+def _start(settings: Settings, inputs: str, touched: list[Partition], full_refresh: bool) -> int:
+    with ledger(settings) as connection:
+        connection.execute("update builds set status = 'abandoned' where status = 'running'")
+        build_id = connection.execute(
+            "insert into builds (status, inputs, full_refresh, started_at) values ('running', ?, ?, ?)",
+            (inputs, full_refresh, now()),
+        ).lastrowid
+        connection.executemany("insert into build_partitions values (?, ?, ?)", [(build_id, *t) for t in touched])
+    return build_id
+
+
+def _finish(settings: Settings, build_id: int) -> None:
+    with ledger(settings) as connection:
+        connection.execute(
+            "update load_partitions set build_id = ? where build_id is null "
+            "and (tenant_id, reading_date) in "
+            "(select tenant_id, reading_date from build_partitions where build_id = ?)",
+            (build_id, build_id),
+        )
+        connection.execute(
+            "update builds set status = 'built', finished_at = ? where build_id = ?", (now(), build_id)
+        )
+
+
+def _prepare_warehouse(
+    settings: Settings, registry: Registry, lake_files: list[lake.LakeFile], touched: list[Partition]
+) -> None:
+    """Registry, scopes and the view over the touched partitions' files, where dbt's sources look for them."""
+    with duckdb.connect(str(settings.warehouse)) as connection:
+        registry.write_to(connection)
+        connection.execute("create schema if not exists build; create schema if not exists lake")
+        connection.execute("create or replace table build.lake_partitions (tenant_id varchar, day date)")
+        connection.executemany(
+            "insert into build.lake_partitions values (?, ?)",
+            sorted({(file.tenant_id, str(file.reading_date)) for file in lake_files}),
+        )
+        connection.execute("create or replace table build.touched_partitions (tenant_id varchar, day date)")
+        connection.executemany("insert into build.touched_partitions values (?, ?)", touched)
+        connection.execute(_TOUCHED_DAYS)
+        connection.execute(_CHANGED_DAYS)
+        wanted = set(touched)
+        paths = [file.path for file in lake_files if (file.tenant_id, str(file.reading_date)) in wanted]
+        _create_lake_view(connection, paths)
+
+
+# A UTC day holds readings of up to three local days. Between two partitions of a tenant may lie days on
+# which every device was silent; they change when a neighbour is touched. A day is within the data when a
+# partition stands at it, or before and after it.
+_TOUCHED_DAYS = """
+create or replace table build.touched_days as
+with neighbours as (
+    select
+        tenant_id,
+        day,
+        lag(day) over by_day as before,
+        lead(day) over by_day as after
+    from build.lake_partitions
+    window by_day as (partition by tenant_id order by day)
+),
+silent as (
+    select touched.tenant_id, unnest(range(neighbours.before + 1, touched.day, interval 1 day))::date as day
+    from build.touched_partitions as touched join neighbours using (tenant_id, day)
+    where neighbours.before is not null
+    union
+    select touched.tenant_id, unnest(range(touched.day + 1, neighbours.after, interval 1 day))::date as day
+    from build.touched_partitions as touched join neighbours using (tenant_id, day)
+    where neighbours.after is not null
+),
+days as (
+    select tenant_id, day from silent
+    union
+    select tenant_id, day + unnest([-1, 0, 1]) from build.touched_partitions
+),
+spans as (select tenant_id, min(day) as first_day, max(day) as last_day from build.lake_partitions group by tenant_id)
+select tenant_id, day, day between first_day and last_day as is_within_data
+from days join spans using (tenant_id)
+"""
+_CHANGED_DAYS = """
+create or replace table build.changed_days as
+select distinct tenant_id, day + unnest([0, 7]) as day from build.touched_days
+"""
+
+
+def _create_lake_view(connection: duckdb.DuckDBPyConnection, paths: list[str]) -> None:
+    """The paths are the lake's own file names; a view cannot take them as parameters."""
+    listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+    connection.execute(
+        f"create or replace view lake.readings as select * from read_parquet([{listed}], "
+        "hive_partitioning = true, hive_types = {'tenant_id': varchar, 'reading_date': date})"
+    )

@@ -1,0 +1,42 @@
+"""SQL over a published snapshot, under the same lock-down as the dashboards."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from orchestration.errors import FleetmartError, WrongUse
+from orchestration.publish import OPERATOR, current_snapshot
+from orchestration.registry import Registry
+from orchestration.settings import Settings
+
+# read_only alone still lets SQL read any file of the server, attach others and write new ones.
+LOCKED_DOWN = {"enable_external_access": "false", "lock_configuration": "true"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Columns and rows of a query."""
+
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
+
+
+def query(settings: Settings, statement: str, tenant_id: str = OPERATOR) -> Answer:
+    """Run one statement on the tenant's current snapshot, read-only and without any access beyond it.
+
+    Raises WrongUse for an unknown tenant, FleetmartError when nothing is published or the SQL fails.
+    """
+    known = [OPERATOR, *Registry(settings.registry).tenant_ids]
+    if tenant_id not in known:
+        raise WrongUse(f"There is no tenant {tenant_id!r}. Registered are: {', '.join(known)}.")
+    path = current_snapshot(settings, tenant_id)
+    if path is None:
+        raise FleetmartError(f"Nothing has been published for {tenant_id} yet. Run `fleetmart run` first.")
+    try:
+        with duckdb.connect(str(path), read_only=True, config=LOCKED_DOWN) as connection:
+            result = connection.execute(statement)
+            columns = [column[0] for column in result.description or []]
+            return Answer(columns, result.fetchall())
+    except duckdb.Error as error:
+        raise FleetmartError(f"The query failed: {error}") from error
