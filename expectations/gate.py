@@ -42,9 +42,7 @@ class Verdict:
 
 def verdict_of(settings: Settings, tenant_id: str, build_id: int) -> Verdict | None:
     """The verdict on exactly this tenant and build; None when there is none, which is not a pass."""
-    found = rows(
-        settings, "select * from quality_verdicts where tenant_id = ? and build_id = ?", tenant_id, build_id
-    )
+    found = rows(settings, "select * from quality_verdicts where tenant_id = ? and build_id = ?", tenant_id, build_id)
     return Verdict(**found[0]) if found else None
 
 
@@ -92,7 +90,9 @@ def _judge(settings: Settings, tenant_id: str, build: Build, report: Callable[[s
         data_docs="index.html",
     )
     _record(settings, verdict, results)
-    report(f"gate {tenant_id}: {verdict.verdict}, {len(results)} expectations, {critical} critical, {warnings} warnings")
+    report(
+        f"gate {tenant_id}: {verdict.verdict}, {len(results)} expectations, {critical} critical, {warnings} warnings"
+    )
     return verdict
 
 

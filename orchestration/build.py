@@ -163,9 +163,7 @@ def _finish(settings: Settings, build_id: int) -> None:
             "(select tenant_id, reading_date from build_partitions where build_id = ?)",
             (build_id, build_id),
         )
-        connection.execute(
-            "update builds set status = 'built', finished_at = ? where build_id = ?", (now(), build_id)
-        )
+        connection.execute("update builds set status = 'built', finished_at = ? where build_id = ?", (now(), build_id))
 
 
 def _prepare_warehouse(

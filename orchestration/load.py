@@ -85,7 +85,7 @@ def load_waiting(settings: Settings, report: Report = lambda line: None) -> Load
 def load_file(settings: Settings, source: Source, path: Path) -> Loaded:
     """Take in one landing file; a content that was loaded before changes nothing."""
     sha256 = _sha256(path)
-    load_id = f"{source.source}-{sha256[:20]}"
+    load_id = _load_id(source.source, sha256)
     known = rows(settings, "select status, received_at from loads where load_id = ?", load_id)
     if known and known[0]["status"] == "loaded":
         path.unlink()
@@ -100,6 +100,15 @@ def load_file(settings: Settings, source: Source, path: Path) -> Loaded:
         loaded = Loaded(problems=[f"{error} It is kept as {kept}."])
     path.unlink()
     return loaded
+
+
+def content_id(source: str, path: Path) -> str:
+    """The load id that this file's content has as a file of `source`, whatever the file is called."""
+    return _load_id(source, _sha256(path))
+
+
+def _load_id(source: str, sha256: str) -> str:
+    return f"{source}-{sha256[:20]}"
 
 
 def _open_load(settings: Settings, source: Source, path: Path, load_id: str, sha256: str, again: bool) -> str:

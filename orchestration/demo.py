@@ -1,0 +1,278 @@
+"""The main job end to end on the real sample fleets, and the servers that show it."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from orchestration.build import DBT_PROJECT, dbt_environment, run_dbt
+from orchestration.errors import FleetmartError
+from orchestration.ledger import rows
+from orchestration.load import content_id, deliver
+from orchestration.people import ensure_credentials, ensure_secrets
+from orchestration.settings import ROOT, Settings
+
+SAMPLE = ROOT / "orchestration" / "sample"
+SUPERSET_PYTHON = ROOT / ".venv-superset" / "bin" / "python"
+DAGSTER_YAML = """\
+# One run at a time, and within it one writer: the warehouse has a single one.
+concurrency:
+  runs:
+    max_concurrent_runs: 1
+telemetry:
+  enabled: false
+"""
+Report = Callable[[str], None]
+
+
+def check_ports(settings: Settings) -> None:
+    """Raise FleetmartError when a port that `serve` needs is in use, saying how to choose another."""
+    for name, port in (("superset", settings.superset_port), ("dagster", settings.dagster_port)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise FleetmartError(
+                    f"Port {port} of 127.0.0.1 is in use. Stop what uses it, or choose another port: "
+                    f"FLEETMART_{name.upper()}_PORT={port + 1}"
+                ) from error
+
+
+def deliver_sample(settings: Settings) -> int:
+    """Put the sample fleets' files into landing, those that were loaded already excepted; returns how many."""
+    loaded = {row["load_id"] for row in rows(settings, "select load_id from loads where status = 'loaded'")}
+    delivered = 0
+    for folder in sorted(path for path in SAMPLE.iterdir() if path.is_dir()):
+        new = [file for file in sorted(folder.iterdir()) if content_id(folder.name, file) not in loaded]
+        delivered += len(deliver(settings, folder.name, new))
+    return delivered
+
+
+def prepare(settings: Settings, report: Report = lambda line: None) -> None:
+    """Credentials, keys, Dagster's home and dbt's manifest; what stands is kept."""
+    settings.prepare_home()
+    ensure_credentials(settings)
+    ensure_secrets(settings)
+    settings.dagster_home.mkdir(exist_ok=True)
+    (settings.dagster_home / "dagster.yaml").write_text(DAGSTER_YAML)
+    manifest = settings.dbt_target / "manifest.json"
+    newest = max(path.stat().st_mtime for path in DBT_PROJECT.rglob("*") if path.suffix in (".sql", ".yml"))
+    if not manifest.exists() or manifest.stat().st_mtime < newest:
+        report("dbt: reading the models")
+        run_dbt(settings, ["parse"], lambda line: None)
+
+
+def run_in_dagster(settings: Settings, report: Report) -> None:
+    """Run everything that is waiting as one Dagster run, which its UI then shows; raises FleetmartError."""
+    report("dagster: starting the run")
+    command = [_tool("dagster"), "job", "execute", "-m", "orchestration.defs", "-j", "everything"]
+    with subprocess.Popen(
+        command,
+        env=_environment(settings),
+        cwd=settings.home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        lines = []
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            if worth_showing := _progress_of(lines[-1]):
+                report(worth_showing)
+    if process.returncode:
+        log = settings.home / "dagster" / "last-run.log"
+        log.write_text("\n".join(lines))
+        errors = [line for line in lines if "Error" in line][-3:]
+        raise FleetmartError("The Dagster run failed: " + "\n".join(errors) + f"\nThe whole log is {log}.")
+
+
+def provision(settings: Settings, report: Report) -> None:
+    """Bring the dashboards, users and roles of the files into Superset; raises FleetmartError."""
+    if not SUPERSET_PYTHON.exists():
+        raise FleetmartError(f"{SUPERSET_PYTHON} is missing: the dashboards' environment. Run `make setup`.")
+    with subprocess.Popen(
+        [SUPERSET_PYTHON, ROOT / "superset" / "provision.py"],
+        env=_environment(settings),
+        cwd=settings.home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        lines = []
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            if lines[-1].startswith("superset:"):
+                report(lines[-1])
+    if process.returncode:
+        raise FleetmartError("Superset could not be provisioned:\n" + "\n".join(lines[-15:]))
+
+
+def demo(settings: Settings, serve_after: bool, report: Report) -> None:
+    """Deliver the sample, run everything through Dagster and provision Superset beside it; then serve.
+
+    Raises FleetmartError at the first step that fails; run again, it goes on from there.
+    """
+    if serve_after:
+        check_ports(settings)
+    prepare(settings, report)
+    report(f"sample: {deliver_sample(settings)} files delivered to landing")
+    beside = _Beside(lambda: provision(settings, report))
+    run_in_dagster(settings, report)
+    beside.wait()
+    if serve_after:
+        serve(settings, report, provisioned=True)
+
+
+def serve(settings: Settings, report: Report, provisioned: bool = False) -> None:
+    """Serve Superset and Dagster until Ctrl-C or a termination signal; everything started here stops with it."""
+    check_ports(settings)
+    if not provisioned:
+        prepare(settings, report)
+        provision(settings, report)
+    servers = [_start(settings, name, command) for name, command in _servers(settings).items()]
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        _wait_until_up(settings, servers, report)
+        report(
+            f"\nDashboards   http://127.0.0.1:{settings.superset_port}\n"
+            f"Dagster      http://127.0.0.1:{settings.dagster_port}\n"
+            f"Log-ins      {settings.credentials}\n"
+            "Ctrl-C stops everything."
+        )
+        while all(server.poll() is None for server in servers):
+            time.sleep(0.5)
+        raise FleetmartError(f"A server ended by itself. Its log is in {settings.home / 'logs'}.")
+    except KeyboardInterrupt:
+        report("stopping")
+    finally:
+        _stop(servers)
+
+
+class _Beside:
+    """Work in a thread whose error is raised where it is waited for."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
+        self._thread.start()
+
+    def _run(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            self._error = error
+
+    def wait(self) -> None:
+        self._thread.join()
+        if self._error:
+            raise self._error
+
+
+def _servers(settings: Settings) -> dict[str, list[str]]:
+    module = ["-m", "orchestration.defs"]
+    return {
+        "superset": [
+            str(SUPERSET_PYTHON.with_name("gunicorn")), "--workers", "2", "--worker-class", "gthread", "--threads", "8",
+            "--timeout", "120", "--bind", f"127.0.0.1:{settings.superset_port}", "superset.app:create_app()",
+        ],
+        "dagster-webserver": [
+            _tool("dagster-webserver"), "-h", "127.0.0.1", "-p", str(settings.dagster_port), *module,
+        ],
+        "dagster-daemon": [_tool("dagster-daemon"), "run", *module],
+    }  # fmt: skip
+
+
+def _start(settings: Settings, name: str, command: list[str]) -> subprocess.Popen:
+    logs = settings.home / "logs"
+    logs.mkdir(exist_ok=True)
+    with (logs / f"{name}.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "orchestration.child", str(os.getpid()), *command],
+            env=_environment(settings),
+            cwd=settings.home,
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+
+def _stop(servers: list[subprocess.Popen]) -> None:
+    """Ask each server's whole process group to end, and make it after ten seconds."""
+    for kind, patience in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
+        for server in servers:
+            try:
+                os.killpg(server.pid, kind)
+            except ProcessLookupError:
+                continue
+        deadline = time.monotonic() + patience
+        while any(server.poll() is None for server in servers) and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+
+def _wait_until_up(settings: Settings, servers: list[subprocess.Popen], report: Report) -> None:
+    waiting = {
+        "dashboards": f"http://127.0.0.1:{settings.superset_port}/health",
+        "dagster": f"http://127.0.0.1:{settings.dagster_port}/server_info",
+    }
+    deadline = time.monotonic() + 180
+    while waiting:
+        for name in [name for name, url in waiting.items() if _answers(url)]:
+            del waiting[name]
+            report(f"{name}: up")
+        if time.monotonic() > deadline or any(server.poll() is not None for server in servers):
+            raise FleetmartError(
+                f"{' and '.join(waiting)} did not come up. What they said is in {settings.home / 'logs'}."
+            )
+        time.sleep(0.5)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return response.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """Environment of every process that works on this home."""
+    return (
+        os.environ
+        | dbt_environment(settings)
+        | {
+            "FLEETMART_SOURCES": str(settings.sources),
+            "FLEETMART_REGISTRY": str(settings.registry),
+            "FLEETMART_SUPERSET_PORT": str(settings.superset_port),
+            "FLEETMART_DAGSTER_PORT": str(settings.dagster_port),
+            "DAGSTER_HOME": str(settings.dagster_home),
+            "SUPERSET_CONFIG_PATH": str(ROOT / "superset" / "superset_config.py"),
+            "PYTHONUNBUFFERED": "1",
+        }
+    )
+
+
+def _tool(name: str) -> str:
+    beside = Path(sys.executable).with_name(name)
+    return str(beside) if beside.exists() else (shutil.which(name) or name)
+
+
+def _progress_of(line: str) -> str | None:
+    """The part of a Dagster log line that a person wants to follow."""
+    for mark in ("fleetmart: ", "STEP_FAILURE", "RUN_FAILURE"):
+        if mark in line:
+            return line[line.index(mark) :].removeprefix("fleetmart: ")
+    return None
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
