@@ -145,8 +145,7 @@ def _scope(settings: Settings, tenant_id: str) -> list["MetricRule"]:
             "select m.metric, m.metric_label, m.unit, min(r.valid_min), max(r.valid_max) "
             "from registry.devices d join registry.device_model_metrics r using (model_id) "
             "join registry.metrics m using (metric) where d.tenant_id = $1 "
-            "group by all having count(*) filter (where exists (select 1 from gate.metrics g where g.metric = m.metric)) > 0 "
-            "order by m.metric",
+            "and m.metric in (select metric from gate.metrics) group by all order by m.metric",
             [tenant_id],
         ).fetchall()
     return [MetricRule(*row) for row in found]
@@ -250,11 +249,11 @@ def _validate(settings: Settings, tenant_id: str, build: Build, rules: list["Met
         definition = context.validation_definitions.add(
             gx.ValidationDefinition(name=f"{suite.name}", data=batch, suite=suite)
         )
-        result = definition.run(result_format="BOOLEAN_ONLY" if False else "SUMMARY", run_id=run)
+        result = definition.run(result_format="SUMMARY", run_id=run)
         found += [_row(tenant_id, build, suite.name, one) for one in result.results]
     context.build_data_docs()
-    source_engine = source.get_execution_engine()
-    source_engine.close()
+    source.get_execution_engine().close()
+    source.get_engine().dispose()
     return found
 
 

@@ -24,6 +24,7 @@ from orchestration.settings import ROOT, Settings
 from orchestration.writer_lock import writer
 
 DBT_PROJECT = ROOT / "dbt_project"
+DBT = str(Path(sys.executable).with_name("dbt"))
 Partition = tuple[str, str]
 
 
@@ -100,7 +101,7 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
 
 def run_dbt(settings: Settings, arguments: list[str], report: Callable[[str], None]) -> None:
     """Run dbt on this home, reporting its lines; raises FleetmartError with its last words when it fails."""
-    command = [str(Path(sys.executable).with_name("dbt")), *arguments, "--project-dir", str(DBT_PROJECT)]
+    command = [DBT, *arguments, "--project-dir", str(DBT_PROJECT)]
     with subprocess.Popen(
         command,
         env=os.environ | dbt_environment(settings),

@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from orchestration.errors import FleetmartError
 
 Optional_ = BeforeValidator(lambda value: None if value == "" else value)
+Positive = Annotated[float, Field(gt=0)]
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 UNITS = pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
 
@@ -75,10 +76,10 @@ class DeviceModelMetric(Row):
     model_id: Key
     metric: Key
     unit: Annotated[str | None, Optional_]
-    interval_seconds: Annotated[float | None, Optional_, Field(gt=0)]
+    interval_seconds: Annotated[Positive | None, Optional_]
     valid_min: Annotated[float | None, Optional_]
     valid_max: Annotated[float | None, Optional_]
-    stuck_after_minutes: Annotated[float | None, Optional_, Field(gt=0)]
+    stuck_after_minutes: Annotated[Positive | None, Optional_]
 
     @model_validator(mode="after")
     def _ordered(self) -> "DeviceModelMetric":

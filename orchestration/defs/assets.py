@@ -9,7 +9,7 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, dbt_assets
 
 from expectations.gate import PASSED, gate
-from orchestration.build import DBT_PROJECT, candidate, dbt_environment, dbt_flags
+from orchestration.build import DBT, DBT_PROJECT, candidate, dbt_environment, dbt_flags
 from orchestration.errors import FleetmartError
 from orchestration.load import load_waiting
 from orchestration.publish import publish_all, published_marts
@@ -50,11 +50,8 @@ MART_KEYS = [
 def lake_readings(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Readings taken in since the last load; what could not be read is in rejected_rows or set aside."""
     loaded = load_waiting(Settings(), _say)
-    for problem in loaded.problems:
-        context.log.warning(
-            f"{len(loaded.problems)} problems in this load; `fleetmart status` and the ledger name them"
-        )
-        break
+    if loaded.problems:
+        context.log.warning(f"{len(loaded.problems)} files or kinds of rows were not taken in; the ledger says why.")
     return dg.MaterializeResult(
         metadata={
             "files": loaded.files,
@@ -82,7 +79,7 @@ def warehouse(context: dg.AssetExecutionContext) -> Iterator[object]:
     with candidate(settings) as new:
         if new.partitions:
             _say(f"build {new.build_id}: {new.partitions:,} tenant-days")
-            dbt = DbtCliResource(project_dir=str(DBT_PROJECT), profiles_dir=str(DBT_PROJECT))
+            dbt = DbtCliResource(project_dir=str(DBT_PROJECT), profiles_dir=str(DBT_PROJECT), dbt_executable=DBT)
             invocation = dbt.cli(["build", *dbt_flags(new)], context=context, target_path=settings.dbt_target)
             for event in invocation.stream():
                 if isinstance(event, dg.Output):

@@ -20,7 +20,16 @@ with daily as (
     inner join {{ ref('cube_readings_daily') }} as cubes
         on headlines.tenant_id = cubes.tenant_id and headlines.metric = cubes.metric
     where cubes.day between latest.as_of_day - 97 and latest.as_of_day
-    group by all
+    group by
+        headlines.tenant_id,
+        cubes.tenant_name,
+        headlines.metric,
+        headlines.label,
+        headlines.rank,
+        headlines.aggregation,
+        cubes.unit,
+        cubes.day,
+        latest.as_of_day
 )
 
 select
