@@ -139,7 +139,7 @@ def _touched(settings: Settings, lake_files: list[lake.LakeFile], full_refresh: 
         return sorted({(file.tenant_id, str(file.reading_date)) for file in lake_files})
     found = rows(
         settings,
-        "select distinct tenant_id, reading_date from load_partitions join loads using (load_id) "
+        "select distinct p.tenant_id, reading_date from load_partitions p join loads using (load_id) "
         "where build_id is null and status = 'loaded' order by 1, 2",
     )
     return [(row["tenant_id"], row["reading_date"]) for row in found]

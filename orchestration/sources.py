@@ -142,7 +142,8 @@ def read_source(path: Path) -> Source:
     try:
         return Source(**content, file=path)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key shows twice, as unknown and as missing; the unknown one is what the reader must mend.
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         where = ".".join(map(str, first["loc"])) or "source"
         raise FleetmartError(
             f"{path}, line {_line(node, first['loc'])}, {where}: {first['msg']}. Keys of a source are {_keys()}."

@@ -1,0 +1,60 @@
+"""Late, out of order, repeated: the marts equal a full refresh of the same files."""
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+
+from orchestration.build import build
+from orchestration.load import deliver, load_waiting
+from orchestration.settings import ROOT, Settings
+from tests.state import marts_of
+
+SCADA = sorted((ROOT / "orchestration" / "sample" / "lhb_scada").iterdir())
+METER = sorted((ROOT / "orchestration" / "sample" / "lhb_meter").iterdir())
+
+
+def load_and_build(settings: Settings, source: str, files: list[Path]) -> int:
+    deliver(settings, source, files)
+    load_waiting(settings)
+    return build(settings).partitions
+
+
+def test_late_files_rebuild_only_their_days_and_equal_a_full_refresh(
+    small: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = small()
+    head, *lines = gzip.decompress(SCADA[0].read_bytes()).decode().splitlines(keepends=True)
+    late = [line for line in lines if "T12:" in line and "2014-03-26" in line]
+    (tmp_path / "first.csv").write_text(head + "".join(line for line in lines if line not in late))
+    (tmp_path / "late.csv").write_text(head + "".join(late))
+    load_and_build(settings, "lhb_scada", [tmp_path / "first.csv", SCADA[4]])
+    load_and_build(settings, "lhb_meter", METER[1:2])
+    touched = load_and_build(settings, "lhb_scada", [tmp_path / "late.csv"])
+    load_and_build(settings, "lhb_scada", [SCADA[2]])
+    incremental = marts_of(settings)
+    assert touched == 1
+    assert build(settings).partitions == 0
+    assert build(settings, full_refresh=True).partitions > 20
+    assert marts_of(settings) == incremental
+
+
+def test_a_changed_registry_rebuilds_everything_under_the_new_rules(small: Callable[..., Settings]) -> None:
+    settings = small()
+    load_and_build(settings, "lhb_meter", METER[:1])
+    rules = settings.registry / "device_model_metrics.csv"
+    head, *lines = rules.read_text().splitlines()
+    column = head.split(",").index("valid_max")
+    edited = [line.split(",") for line in lines]
+    for row in edited:
+        if row[1] == "net_energy":
+            row[column] = "0.001"
+    rules.write_text("\n".join([head, *map(",".join, edited)]) + "\n")
+    rebuilt = build(settings)
+    assert rebuilt.full_refresh and rebuilt.partitions > 1
+    with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
+        reasons = connection.execute(
+            "select distinct invalid_reason from main.fct_readings where metric = 'net_energy' and value > 0.001"
+        ).fetchall()
+    assert reasons == [("above the valid range",)]
