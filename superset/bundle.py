@@ -1,0 +1,572 @@
+"""Dashboards as source code: readable files in assets/ and dbt's own YAML become one import bundle.
+
+Slugs are file names and UUIDs follow from them, so the same files give the same bundle anywhere.
+Every reference is proved before anything is pushed (dashboard, chart, dataset, column, metric), since the
+importer drops what it cannot resolve without a word. Needs PyYAML only.
+"""
+
+import json
+import uuid
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "fleetmart.dashboards")
+TIMES = {"date", "timestamp"}
+NUMBERS = {"double", "bigint", "integer"}
+COLUMN_PARAMS = ("groupby", "columns", "all_columns", "groupbyRows", "groupbyColumns")
+ONE_COLUMN_PARAMS = ("x_axis", "column", "granularity_sqla", "series", "entity", "temporal_columns_lookup_column")
+METRIC_PARAMS = ("metrics", "metrics_b", "percent_metrics")
+ONE_METRIC_PARAMS = ("metric", "secondary_metric", "timeseries_limit_metric", "x", "y", "size")
+FORMATS = {"smart_date", "smart_date_verbose"}
+
+
+class AssetError(ValueError):
+    """A file of the assets that cannot be compiled: which file, what is wrong, and what would be right."""
+
+    def __init__(self, file: Path | str, problem: str, known: Any = ()) -> None:
+        remedy = f" Known are: {', '.join(sorted(map(str, known)))}." if known else ""
+        super().__init__(f"{file}: {problem}{remedy}")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A published column as people see it."""
+
+    name: str
+    type: str
+    label: str
+    description: str
+    format: str | None = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure over rows, declared beside the mart it belongs to."""
+
+    name: str
+    label: str
+    expression: str
+    description: str
+    format: str | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A mart, or a mart joined with the names of its keys (`sql`)."""
+
+    slug: str
+    name: str
+    description: str
+    columns: dict[str, Column]
+    metrics: dict[str, Metric]
+    time_column: str | None
+    sql: str | None = None
+
+    @property
+    def uuid(self) -> str:
+        return uuid_of("dataset", self.slug)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One chart: a question and the parameters that answer it."""
+
+    slug: str
+    file: str
+    title: str
+    description: str
+    dataset: Dataset
+    viz: str
+    params: dict[str, Any]
+
+    @property
+    def uuid(self) -> str:
+        return uuid_of("chart", self.slug)
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """Rows of cells and the filters over them."""
+
+    slug: str
+    file: str
+    title: str
+    description: str
+    rows: list[dict[str, Any]]
+    filters: list[dict[str, Any]]
+    css: str
+    charts: list[str] = field(default_factory=list)
+
+    @property
+    def uuid(self) -> str:
+        return uuid_of("dashboard", self.slug)
+
+
+def uuid_of(kind: str, slug: str) -> str:
+    """The UUID that this slug always has."""
+    return str(uuid.uuid5(NAMESPACE, f"{kind}/{slug}"))
+
+
+class Bundle:
+    """Everything in `assets` and `marts`, proved; `files()` is what the importer takes.
+
+    Raises AssetError for the first thing that is wrong.
+    """
+
+    def __init__(self, assets: Path, marts: Path) -> None:
+        self.assets = assets
+        self.database = _read(assets / "database.yml")
+        self.models = _models(marts)
+        self.datasets = {**self.models, **_joined_datasets(assets / "datasets", self.models)}
+        self.defaults = _read(assets / "chart_defaults.yml")
+        self.charts = {path.stem: self._chart(path) for path in _files(assets / "charts")}
+        self.dashboards = {path.stem: self._dashboard(path) for path in _files(assets / "dashboards")}
+        self._require_every_chart_shown()
+
+    @property
+    def database_uuid(self) -> str:
+        return uuid_of("database", self.database["name"])
+
+    def files(self) -> dict[str, str]:
+        """Contents by file name, for Superset's assets import."""
+        documents: dict[str, Any] = {"metadata.yaml": {"version": "1.0.0", "type": "assets"}}
+        documents["databases/database.yaml"] = self._database_document()
+        for dataset in self.datasets.values():
+            documents[f"datasets/{dataset.slug}.yaml"] = self._dataset_document(dataset)
+        for chart in self.charts.values():
+            documents[f"charts/{chart.slug}.yaml"] = _chart_document(chart)
+        for dashboard in self.dashboards.values():
+            documents[f"dashboards/{dashboard.slug}.yaml"] = self._dashboard_document(dashboard)
+        return {
+            name: yaml.safe_dump(document, sort_keys=False, allow_unicode=True) for name, document in documents.items()
+        }
+
+    def _chart(self, path: Path) -> Chart:
+        given = _read(path, required={"title", "dataset", "viz"}, allowed={"description", "params", "where"})
+        dataset = self._dataset(path, given["dataset"])
+        if given["viz"] not in self.defaults:
+            raise AssetError(path, f"viz {given['viz']!r} has no entry in chart_defaults.yml.", self.defaults)
+        params = {**self.defaults["all"], **self.defaults[given["viz"]], **given.get("params", {})}
+        prove_params(path, dataset, params)
+        params = _expanded(path, dataset, params, given.get("where", []))
+        params |= {"viz_type": given["viz"], "datasource": "0__table"}
+        if dataset.time_column:
+            params.setdefault("granularity_sqla", dataset.time_column)
+        return Chart(
+            path.stem, path.name, given["title"], given.get("description", ""), dataset, given["viz"], params
+        )
+
+    def _dashboard(self, path: Path) -> Dashboard:
+        given = _read(path, required={"title", "rows"}, allowed={"description", "filters", "css", "phone"})
+        charts = []
+        for row in given["rows"]:
+            _prove_row(path, row)
+            for cell in row["cells"]:
+                if "chart" in cell:
+                    if cell["chart"] not in self.charts:
+                        raise AssetError(path, f"there is no chart {cell['chart']!r}.", self.charts)
+                    if cell["chart"] in charts:
+                        raise AssetError(path, f"chart {cell['chart']!r} stands there twice; show it once.")
+                    charts.append(cell["chart"])
+        filters = given.get("filters", [])
+        self._prove_filters(path, filters, charts)
+        css = (self.assets / "dashboards" / "shared.css").read_text() + given.get("css", "")
+        return Dashboard(
+            path.stem, path.name, given["title"], given.get("description", ""), given["rows"], filters, css, charts
+        )
+
+    def _prove_filters(self, path: Path, filters: list[dict[str, Any]], charts: list[str]) -> None:
+        names = [item.get("name") for item in filters]
+        for item in filters:
+            for other in [item.get("after"), *item.get("under", [])]:
+                if other is not None and other not in names:
+                    raise AssetError(path, f"filter {item['name']!r} leans on {other!r}, which is no filter here.", names)
+            if unknown := set(item.get("not_for", [])) - set(charts):
+                raise AssetError(path, f"filter {item['name']!r} leaves out {unknown}, not on this dashboard.", charts)
+            if item.get("kind") == "time":
+                continue
+            dataset = self._dataset(path, item.get("dataset"))
+            if item.get("column") not in dataset.columns:
+                problem = f"filter {item['name']!r} reads column {item.get('column')!r}, not in {dataset.slug}."
+                raise AssetError(path, problem, dataset.columns)
+
+    def _dataset(self, path: Path, slug: str | None) -> Dataset:
+        if slug not in self.datasets:
+            raise AssetError(path, f"there is no dataset {slug!r}.", self.datasets)
+        return self.datasets[slug]
+
+    def _require_every_chart_shown(self) -> None:
+        shown = {slug for dashboard in self.dashboards.values() for slug in dashboard.charts}
+        for slug, chart in self.charts.items():
+            if slug not in shown:
+                raise AssetError(f"charts/{chart.file}", "no dashboard shows this chart. Show it, or delete the file.")
+
+    def _database_document(self) -> dict[str, Any]:
+        return {
+            "database_name": self.database["name"],
+            # Never opened: DB_CONNECTION_MUTATOR puts the caller's own snapshot in its place.
+            "sqlalchemy_uri": "duckdb:///:memory:",
+            "cache_timeout": self.database["cache_seconds"],
+            "expose_in_sqllab": True,
+            "allow_run_async": False,
+            "allow_ctas": False,
+            "allow_cvas": False,
+            "allow_dml": False,
+            "allow_csv_upload": False,
+            "extra": {
+                "allows_virtual_table_explore": True,
+                "cancel_query_on_windows_unload": True,
+                "metadata_params": {},
+                "engine_params": {},
+                "metadata_cache_timeout": {},
+                "schemas_allowed_for_csv_upload": [],
+            },
+            "uuid": self.database_uuid,
+            "version": "1.0.0",
+        }
+
+    def _dataset_document(self, dataset: Dataset) -> dict[str, Any]:
+        return {
+            "table_name": dataset.name,
+            "main_dttm_col": dataset.time_column,
+            "description": dataset.description,
+            "schema": self.database["schema"],
+            "catalog": None,
+            "sql": dataset.sql,
+            "filter_select_enabled": True,
+            "normalize_columns": False,
+            "always_filter_main_dttm": False,
+            "columns": [_column_document(column) for column in dataset.columns.values()],
+            "metrics": [_metric_document(metric) for metric in dataset.metrics.values()],
+            "uuid": dataset.uuid,
+            "database_uuid": self.database_uuid,
+            "version": "1.0.0",
+        }
+
+    def _dashboard_document(self, dashboard: Dashboard) -> dict[str, Any]:
+        numbers = {slug: number for number, slug in enumerate(dashboard.charts, start=1)}
+        return {
+            "dashboard_title": dashboard.title,
+            "description": dashboard.description,
+            "css": dashboard.css,
+            "slug": dashboard.slug,
+            "uuid": dashboard.uuid,
+            "position": self._position(dashboard, numbers),
+            "metadata": self._metadata(dashboard, numbers),
+            "published": True,
+            "version": "1.0.0",
+        }
+
+    def _position(self, dashboard: Dashboard, numbers: dict[str, int]) -> dict[str, Any]:
+        row_ids = [f"ROW-{number}" for number in range(1, len(dashboard.rows) + 1)]
+        position: dict[str, Any] = {
+            "DASHBOARD_VERSION_KEY": "v2",
+            "ROOT_ID": {"type": "ROOT", "id": "ROOT_ID", "children": ["GRID_ID"]},
+            "GRID_ID": {"type": "GRID", "id": "GRID_ID", "children": row_ids, "parents": ["ROOT_ID"]},
+            "HEADER_ID": {"type": "HEADER", "id": "HEADER_ID", "meta": {"text": dashboard.title}},
+        }
+        for row_id, row in zip(row_ids, dashboard.rows, strict=True):
+            cells = [self._cell(row_id, place, row, cell, numbers) for place, cell in enumerate(row["cells"], start=1)]
+            position[row_id] = {
+                "type": "ROW",
+                "id": row_id,
+                "children": [cell["id"] for cell in cells],
+                "parents": ["ROOT_ID", "GRID_ID"],
+                "meta": {"background": "BACKGROUND_TRANSPARENT"},
+            }
+            position |= {cell["id"]: cell for cell in cells}
+        return position
+
+    def _cell(
+        self, row_id: str, place: int, row: dict[str, Any], cell: dict[str, Any], numbers: dict[str, int]
+    ) -> dict[str, Any]:
+        meta = {"width": cell["width"], "height": cell.get("height", row["height"])}
+        # branding/app.js lays phones out by this.
+        meta["phoneWidth"] = cell.get("phone", 6 if cell["width"] <= 3 else 12)
+        common = {"children": [], "parents": ["ROOT_ID", "GRID_ID", row_id]}
+        if "text" in cell:
+            return {"type": "MARKDOWN", "id": f"MARKDOWN-{row_id}-{place}", "meta": {**meta, "code": cell["text"]}, **common}
+        chart = self.charts[cell["chart"]]
+        meta |= {"chartId": numbers[chart.slug], "uuid": chart.uuid, "sliceName": chart.title}
+        return {"type": "CHART", "id": f"CHART-{chart.slug}", "meta": meta, **common}
+
+    def _metadata(self, dashboard: Dashboard, numbers: dict[str, int]) -> dict[str, Any]:
+        everywhere = {"rootPath": ["ROOT_ID"], "excluded": []}
+        return {
+            "color_scheme": self.defaults["all"]["color_scheme"],
+            "cross_filters_enabled": True,
+            "filter_bar_orientation": "HORIZONTAL",
+            "refresh_frequency": 0,
+            "timed_refresh_immune_slices": [],
+            "expanded_slices": {},
+            "label_colors": {},
+            "shared_label_colors": [],
+            "default_filters": "{}",
+            "global_chart_configuration": {"scope": everywhere, "chartsInScope": list(numbers.values())},
+            "chart_configuration": {},
+            "native_filter_configuration": [self._filter(item, numbers) for item in dashboard.filters],
+        }
+
+    def _filter(self, item: dict[str, Any], numbers: dict[str, int]) -> dict[str, Any]:
+        is_time = item.get("kind") == "time"
+        target = {} if is_time else {
+            "datasetUuid": self.datasets[item["dataset"]].uuid,
+            "column": {"name": item["column"]},
+        }  # fmt: skip
+        single = bool(item.get("single"))
+        return {
+            "id": _filter_id(item["name"]),
+            "name": item["name"],
+            "description": item.get("description", ""),
+            "type": "NATIVE_FILTER",
+            "filterType": "filter_time" if is_time else "filter_select",
+            "targets": [target],
+            "controlValues": {"enableEmptyFilter": False}
+            if is_time
+            else {
+                "enableEmptyFilter": single,
+                "defaultToFirstItem": single,
+                "multiSelect": not single,
+                "searchAllOptions": False,
+                "inverseSelection": False,
+                "sortAscending": True,
+            },
+            "defaultDataMask": {"extraFormData": {}, "filterState": {}, "ownState": {}},
+            "cascadeParentIds": [_filter_id(name) for name in item.get("under", [])],
+            "scope": {"rootPath": ["ROOT_ID"], "excluded": [numbers[slug] for slug in item.get("not_for", [])]},
+        }
+
+    @cached_property
+    def uuids(self) -> dict[str, set[str]]:
+        """Every UUID of the bundle by kind: what stands in Superset beside them has left the files."""
+        return {
+            "dataset": {dataset.uuid for dataset in self.datasets.values()},
+            "chart": {chart.uuid for chart in self.charts.values()},
+            "dashboard": {dashboard.uuid for dashboard in self.dashboards.values()},
+        }
+
+
+def prove_params(path: Path, dataset: Dataset, params: dict[str, Any]) -> None:
+    """Raise AssetError unless every column and metric that the parameters name is in the dataset."""
+    for name in (*COLUMN_PARAMS, *ONE_COLUMN_PARAMS):
+        for column in _listed(params.get(name)):
+            if column not in dataset.columns:
+                raise AssetError(path, f"{name} names column {column!r}, not in {dataset.slug}.", dataset.columns)
+    for name in (*METRIC_PARAMS, *ONE_METRIC_PARAMS):
+        for metric in _listed(params.get(name)):
+            _prove_metric(path, name, dataset, metric)
+    shown = set(dataset.columns) | {m.name for m in dataset.metrics.values()} | _own_labels(params)
+    for column in params.get("column_config", {}):
+        if column not in shown:
+            raise AssetError(path, f"column_config names {column!r}, not in {dataset.slug}.", shown)
+    for entry in params.get("order_by_cols", []):
+        if json.loads(entry)[0] not in dataset.columns:
+            raise AssetError(path, f"order_by_cols names {entry}, not in {dataset.slug}.", dataset.columns)
+
+
+def _prove_metric(path: Path, param: str, dataset: Dataset, metric: Any) -> None:
+    if isinstance(metric, dict):
+        if set(metric) != {"of", "is", "label"}:
+            raise AssetError(path, f"{param} must be a metric's name or {{of: column, is: AVG, label: …}}, not {metric}.")
+        if metric["of"] not in dataset.columns:
+            raise AssetError(path, f"{param} reads column {metric['of']!r}, not in {dataset.slug}.", dataset.columns)
+    elif metric not in dataset.metrics:
+        raise AssetError(path, f"{param} names metric {metric!r}, not in {dataset.slug}.", dataset.metrics)
+
+
+def _own_labels(params: dict[str, Any]) -> set[str]:
+    given = [metric for name in (*METRIC_PARAMS, *ONE_METRIC_PARAMS) for metric in _listed(params.get(name))]
+    return {metric["label"] for metric in given if isinstance(metric, dict) and "label" in metric}
+
+
+def _prove_row(path: Path, row: dict[str, Any]) -> None:
+    if set(row) != {"height", "cells"}:
+        raise AssetError(path, f"a row has height and cells, not {sorted(row)}.")
+    if (width := sum(cell.get("width", 0) for cell in row["cells"])) > 12:
+        raise AssetError(path, f"a row is {width} columns wide; at most 12 fit.")
+    for cell in row["cells"]:
+        if "width" not in cell or ("chart" in cell) == ("text" in cell):
+            raise AssetError(path, f"a cell has a width and either a chart or a text, not {sorted(cell)}.")
+
+
+def _expanded(path: Path, dataset: Dataset, params: dict[str, Any], where: list[dict[str, Any]]) -> dict[str, Any]:
+    """The short forms of metrics and conditions written out as Superset keeps them."""
+    full = dict(params)
+    for name in METRIC_PARAMS:
+        if name in full:
+            full[name] = [_metric_in_full(dataset, metric) for metric in full[name]]
+    for name in ONE_METRIC_PARAMS:
+        if isinstance(full.get(name), dict):
+            full[name] = _metric_in_full(dataset, full[name])
+    full["adhoc_filters"] = [_condition(path, dataset, condition) for condition in where]
+    return full
+
+
+def _metric_in_full(dataset: Dataset, metric: Any) -> Any:
+    if isinstance(metric, str):
+        return metric
+    column = dataset.columns[metric["of"]]
+    return {
+        "expressionType": "SIMPLE",
+        "column": {"column_name": column.name, "type": column.type.upper(), "verbose_name": column.label},
+        "aggregate": metric["is"],
+        "label": metric["label"],
+        "hasCustomLabel": True,
+        "optionName": f"metric_{uuid_of('metric', metric['label'])}",
+    }
+
+
+def _condition(path: Path, dataset: Dataset, condition: dict[str, Any]) -> dict[str, Any]:
+    if condition.get("column") not in dataset.columns:
+        raise AssetError(path, f"where names column {condition.get('column')!r}, not in {dataset.slug}.", dataset.columns)
+    return {
+        "expressionType": "SIMPLE",
+        "clause": "WHERE",
+        "subject": condition["column"],
+        "operator": condition["is"],
+        "comparator": condition.get("value"),
+    }
+
+
+def _chart_document(chart: Chart) -> dict[str, Any]:
+    return {
+        "slice_name": chart.title,
+        "description": chart.description,
+        "viz_type": chart.viz,
+        "params": chart.params,
+        "uuid": chart.uuid,
+        "dataset_uuid": chart.dataset.uuid,
+        "version": "1.0.0",
+    }
+
+
+def _column_document(column: Column) -> dict[str, Any]:
+    return {
+        "column_name": column.name,
+        "verbose_name": column.label,
+        "description": column.description,
+        "type": column.type.upper(),
+        "is_dttm": column.type in TIMES,
+        "is_active": True,
+        "groupby": True,
+        "filterable": True,
+        "expression": None,
+        "extra": None,
+    }
+
+
+def _metric_document(metric: Metric) -> dict[str, Any]:
+    return {
+        "metric_name": metric.name,
+        "verbose_name": metric.label,
+        "description": metric.description,
+        "expression": metric.expression,
+        "d3format": metric.format,
+        "metric_type": None,
+        "extra": None,
+    }
+
+
+def _models(marts: Path) -> dict[str, Dataset]:
+    """Every mart and ledger table that dbt's YAML declares, by its name."""
+    found = {}
+    for path in _files(marts):
+        declared = _read(path)
+        tables = [table for source in declared.get("sources", []) for table in source["tables"]]
+        for model in declared.get("models", []) + tables:
+            found[model["name"]] = _model(path, model)
+    if not found:
+        raise AssetError(marts, "there are no marts here; the datasets are made from their YAML files.")
+    return found
+
+
+def _model(path: Path, model: dict[str, Any]) -> Dataset:
+    meta = _meta(model)
+    if not meta.get("label"):
+        raise AssetError(path, f"{model['name']} has no config.meta.label; give it the name that people see.")
+    columns = {}
+    for column in model["columns"]:
+        about = _meta(column)
+        if not about.get("label"):
+            raise AssetError(path, f"{model['name']}.{column['name']} has no config.meta.label; give it one.")
+        columns[column["name"]] = Column(
+            column["name"], column["data_type"], about["label"], column.get("description", ""), about.get("format")
+        )
+    metrics = {
+        metric["name"]: Metric(
+            metric["name"], metric["label"], metric["expression"], metric.get("description", ""), metric.get("format")
+        )
+        for metric in meta.get("metrics", [])
+    }
+    time_column = meta.get("time_column")
+    if time_column and time_column not in columns:
+        raise AssetError(path, f"{model['name']} has no time column {time_column!r}.", columns)
+    return Dataset(
+        model["name"], model["name"], f"{meta['label']}. {model.get('description', '')}", columns, metrics, time_column
+    )
+
+
+def _meta(declared: dict[str, Any]) -> dict[str, Any]:
+    return declared.get("config", {}).get("meta") or declared.get("meta") or {}
+
+
+def _joined_datasets(folder: Path, models: dict[str, Dataset]) -> dict[str, Dataset]:
+    """Marts whose keys are joined with their names, so that people can filter and read them."""
+    return {path.stem: _joined(path, models) for path in _files(folder)}
+
+
+def _joined(path: Path, models: dict[str, Dataset]) -> Dataset:
+    given = _read(path, required={"label", "description", "from", "names"})
+    for name in [given["from"], *given["names"]]:
+        if name not in models:
+            raise AssetError(path, f"there is no mart {name!r}.", models)
+    base = models[given["from"]]
+    columns, selected, joins = {}, [], []
+    for mart, named in given["names"].items():
+        for key in named["on"]:
+            if key not in base.columns or key not in models[mart].columns:
+                raise AssetError(path, f"key {key!r} is not in both {base.slug} and {mart}.", base.columns)
+        for name in named["columns"]:
+            if name not in models[mart].columns:
+                raise AssetError(path, f"there is no column {name!r} in {mart}.", models[mart].columns)
+            columns[name] = models[mart].columns[name]
+            selected.append(f"{mart}.{name}")
+        conditions = " and ".join(f"facts.{key} = {mart}.{key}" for key in named["on"])
+        joins.append(f"left join {mart} on {conditions}")
+    sql = "\n".join([f"select facts.*, {', '.join(selected)}", f"from {base.slug} as facts", *joins])
+    return Dataset(
+        path.stem, given["label"], given["description"], {**base.columns, **columns}, base.metrics, base.time_column, sql
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.yml"))
+
+
+def _read(path: Path, required: set[str] | None = None, allowed: set[str] | None = None) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise AssetError(path, f"cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise AssetError(path, "is not a mapping of names to values.")
+    if required is not None:
+        if missing := required - set(content):
+            raise AssetError(path, f"lacks {', '.join(sorted(missing))}.")
+        if unknown := set(content) - required - (allowed or set()):
+            raise AssetError(path, f"says {', '.join(sorted(unknown))}, which means nothing here.", required | (allowed or set()))
+    return content
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _filter_id(name: str) -> str:
+    return f"NATIVE_FILTER-{name.lower().replace(' ', '-')}"
