@@ -189,8 +189,9 @@ def _prepare_warehouse(
 
 
 # A UTC day holds readings of up to three local days. Between two partitions of a tenant may lie days on
-# which every device was silent; they change when a neighbour is touched. A day is within the data when a
-# partition stands at it, or before and after it.
+# which every device was silent; they change when a neighbour is touched. A day is within the data when
+# partitions stand before and after it; the outermost days count only where something was heard, since a
+# UTC day at the edge may hold readings of one local day alone.
 _TOUCHED_DAYS = """
 create or replace table build.touched_days as
 with neighbours as (
@@ -203,11 +204,11 @@ with neighbours as (
     window by_day as (partition by tenant_id order by day)
 ),
 silent as (
-    select touched.tenant_id, unnest(range(neighbours.before + 1, touched.day, interval 1 day))::date as day
+    select touched.tenant_id, unnest(range(neighbours.before, touched.day, interval 1 day))::date as day
     from build.touched_partitions as touched join neighbours using (tenant_id, day)
     where neighbours.before is not null
     union
-    select touched.tenant_id, unnest(range(touched.day + 1, neighbours.after, interval 1 day))::date as day
+    select touched.tenant_id, unnest(range(touched.day + 1, neighbours.after + 1, interval 1 day))::date as day
     from build.touched_partitions as touched join neighbours using (tenant_id, day)
     where neighbours.after is not null
 ),
@@ -217,7 +218,7 @@ days as (
     select tenant_id, day + unnest([-1, 0, 1]) from build.touched_partitions
 ),
 spans as (select tenant_id, min(day) as first_day, max(day) as last_day from build.lake_partitions group by tenant_id)
-select tenant_id, day, day between first_day and last_day as is_within_data
+select tenant_id, day, day > first_day and day < last_day as is_within_data
 from days join spans using (tenant_id)
 """
 _CHANGED_DAYS = """

@@ -202,12 +202,15 @@ def _read_jsonl(connection: duckdb.DuckDBPyConnection, source: Source, path: Pat
 
 
 def _read_parquet(connection: duckdb.DuckDBPyConnection, source: Source, path: Path) -> None:
+    """As texts, like every other format; a float goes through double first, so that its text is its exact value."""
+    described = connection.execute("describe select * from read_parquet($path)", {"path": str(path)}).fetchall()
+    texts = ", ".join(
+        f"{_ident(name)}::{'double::varchar' if type_ == 'FLOAT' else 'varchar'} as {_ident(name)}"
+        for name, type_, *_ in described
+    )
     connection.execute(
-        """
-        create temp table raw_rows as
-        select file_row_number + 1 as "source row", columns(* exclude (file_row_number))::varchar
-        from read_parquet($path, file_row_number = true)
-        """,
+        f'create temp table raw_rows as select file_row_number + 1 as "source row", {texts} '
+        "from read_parquet($path, file_row_number = true)",
         {"path": str(path)},
     )
 

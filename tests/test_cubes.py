@@ -33,7 +33,7 @@ def assert_equal(ours: pd.DataFrame, theirs: pd.DataFrame, keys: list[str]) -> N
         assert (merged[column] == merged[f"{column}_independent"]).all(), column
     for column in FIGURES:
         np.testing.assert_allclose(
-            merged[column].astype(float), merged[f"{column}_independent"].astype(float), rtol=1e-9, atol=1e-12
+            merged[column].astype(float), merged[f"{column}_independent"].astype(float), rtol=1e-9, atol=1e-9
         )
 
 

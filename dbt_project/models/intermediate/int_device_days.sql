@@ -1,20 +1,26 @@
 with heard as (
     select
-        tenant_id,
-        device_id,
-        local_day as day,
-        max(site_id) as site_id,
+        readings.tenant_id,
+        readings.device_id,
+        readings.local_day as day,
+        max(readings.site_id) as site_id,
         count(*) as reading_count,
-        count(*) filter (where is_valid) as valid_count,
-        count(*) filter (where not is_valid) as invalid_count,
-        count(*) filter (where invalid_reason in ('below the valid range', 'above the valid range'))
+        -- metrics without a cadence may send as much as they like: they make no device complete
+        count(*) filter (where rules.interval_seconds is not null) as promised_count,
+        count(*) filter (where readings.is_valid) as valid_count,
+        count(*) filter (where not readings.is_valid) as invalid_count,
+        count(*) filter (where readings.invalid_reason in ('below the valid range', 'above the valid range'))
             as out_of_range_count,
-        sum(received_count - 1) as duplicate_count,
-        max(measured_at) as last_seen_at
-    from {{ ref('fct_readings') }}
-    where {{ in_touched('touched_days', 'local_day') }}
-        and {{ near_touched('touched_days', 'reading_date') }}
-    group by tenant_id, device_id, local_day
+        sum(readings.received_count - 1) as duplicate_count,
+        max(readings.measured_at) as last_seen_at
+    from {{ ref('fct_readings') }} as readings
+    left join {{ ref('stg_device_metrics') }} as rules
+        on readings.tenant_id = rules.tenant_id
+        and readings.device_id = rules.device_id
+        and readings.metric = rules.metric
+    where {{ in_touched('touched_days', 'readings.local_day', 'readings.tenant_id') }}
+        and {{ near_touched('touched_days', 'readings.reading_date') }}
+    group by readings.tenant_id, readings.device_id, readings.local_day
 ),
 
 tenant_days as (
@@ -57,6 +63,7 @@ select
                 * {{ local_day_seconds('device_days.day', "coalesce(devices.timezone, 'UTC')") }}
     end as expected_count,
     coalesce(heard.reading_count, 0) as reading_count,
+    coalesce(heard.promised_count, 0) as promised_count,
     coalesce(heard.valid_count, 0) as valid_count,
     coalesce(heard.invalid_count, 0) as invalid_count,
     coalesce(heard.out_of_range_count, 0) as out_of_range_count,

@@ -7,7 +7,7 @@
 with measured as (
     select
         days.*,
-        least(1, days.reading_count / nullif(days.expected_count, 0)) as completeness,
+        least(1, days.promised_count / nullif(days.expected_count, 0)) as completeness,
         case when days.is_in_service then least(1, silences.availability) end as availability,
         days.valid_count / nullif(days.reading_count, 0) as valid_share,
         case when days.is_in_service then silences.gap_count end as gap_count,

@@ -18,13 +18,13 @@ devices as (
         bool_and(is_registered) as is_registered,
         any_value(as_of_day) as as_of_day,
         sum(reading_count) filter (where is_this_week) as reading_count,
-        least(1, sum(reading_count) filter (where is_this_week) / nullif(sum(expected_count) filter (where is_this_week), 0))
-            as completeness,
+        sum(completeness * expected_count) filter (where is_this_week)
+        / nullif(sum(expected_count) filter (where is_this_week), 0) as completeness,
         avg(availability) filter (where is_this_week) as availability,
         sum(valid_count) filter (where is_this_week)
         / nullif(sum(reading_count) filter (where is_this_week), 0) as valid_share,
-        least(1, sum(reading_count) filter (where not is_this_week) / nullif(sum(expected_count) filter (where not is_this_week), 0))
-            as completeness_week_before,
+        sum(completeness * expected_count) filter (where not is_this_week)
+        / nullif(sum(expected_count) filter (where not is_this_week), 0) as completeness_week_before,
         sum(out_of_range_count) filter (where is_this_week) as out_of_range_count,
         sum(invalid_count) filter (where is_this_week) as invalid_count,
         sum(stuck_count) filter (where is_this_week) as stuck_count,
