@@ -527,7 +527,7 @@ def _joined(path: Path, models: dict[str, Dataset]) -> Dataset:
     base = models[given["from"]]
     columns, selected, joins = {}, [], []
     for mart, named in given["names"].items():
-        for key in named["on"]:
+        for key in named["by"]:
             if key not in base.columns or key not in models[mart].columns:
                 raise AssetError(path, f"key {key!r} is not in both {base.slug} and {mart}.", base.columns)
         for name in named["columns"]:
@@ -535,7 +535,7 @@ def _joined(path: Path, models: dict[str, Dataset]) -> Dataset:
                 raise AssetError(path, f"there is no column {name!r} in {mart}.", models[mart].columns)
             columns[name] = models[mart].columns[name]
             selected.append(f"{mart}.{name}")
-        conditions = " and ".join(f"facts.{key} = {mart}.{key}" for key in named["on"])
+        conditions = " and ".join(f"facts.{key} = {mart}.{key}" for key in named["by"])
         joins.append(f"left join {mart} on {conditions}")
     sql = "\n".join([f"select facts.*, {', '.join(selected)}", f"from {base.slug} as facts", *joins])
     return Dataset(
