@@ -15,7 +15,8 @@ from orchestration.settings import Settings
 SCHEMA = """
 create table if not exists loads (
     load_id text primary key, tenant_id text not null, source text not null, file_name text not null,
-    content_sha256 text not null, file_bytes integer not null, status text not null check (status in ('reading', 'loaded', 'set aside')),
+    content_sha256 text not null, file_bytes integer not null,
+    status text not null check (status in ('reading', 'loaded', 'set aside')),
     reason text, row_count integer, received_at text not null, finished_at text
 );
 create table if not exists load_tenants (

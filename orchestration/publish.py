@@ -97,7 +97,8 @@ def publish(settings: Settings, tenant_id: str, build_id: int) -> Snapshot:
         if not verdict.passed:
             raise GateNotPassed(
                 f"{tenant_id} was withheld: build {build_id} failed {verdict.critical_failures} critical "
-                f"expectations; the last good snapshot stays. See {settings.quality / tenant_id / 'docs' / 'index.html'}."
+                "expectations; the last good snapshot stays. "
+                f"See {settings.quality / tenant_id / 'docs' / 'index.html'}."
             )
         marts = published_marts(settings)
         with _new_snapshot(settings, tenant_id, build_id) as connection:

@@ -61,7 +61,8 @@ class ReadFile:
         """Readings in the lake's schema, ordered so that a partition's rows compress well."""
         names = ", ".join(lake.READINGS.names)
         return self._arrow(
-            f"select {names} from readings order by tenant_id, reading_date, device_id, metric, measured_at, source_row",
+            f"select {names} from readings "
+            "order by tenant_id, reading_date, device_id, metric, measured_at, source_row",
             lake.READINGS,
         )
 

@@ -110,7 +110,9 @@ def test_a_tenants_metrics_and_dates_are_its_own(demo_settings: Settings) -> Non
     wind = {row[0] for row in query(demo_settings, "select metric from dim_metrics", "la-haute-borne").rows}
     weather = {row[0] for row in query(demo_settings, "select metric from dim_metrics", "nyc-airports").rows}
     assert "net_energy" in wind and "net_energy" not in weather and "visibility" not in wind
-    first, last = query(demo_settings, "select min(day)::varchar, max(day)::varchar from dim_dates", "nyc-airports").rows[0]
+    first, last = query(
+        demo_settings, "select min(day)::varchar, max(day)::varchar from dim_dates", "nyc-airports"
+    ).rows[0]
     assert first.startswith("2013-01") and last.startswith("2013-12")
 
 
@@ -157,11 +159,10 @@ def test_results_and_pages_hold_counts_and_rules_but_no_row(demo_settings: Setti
     assert len(results) > 60 and all(row["why"] and row["rule"] for row in results)
     with duckdb.connect(str(demo_settings.serving / "la-haute-borne" / "current"), read_only=True) as connection:
         invalid = connection.execute(
-            "select distinct value from fct_readings where invalid_reason = 'below the valid range' and metric = 'pitch_angle'"
+            "select distinct value from fct_readings where not is_valid and metric = 'pitch_angle'"
         ).fetchall()
     pages = "".join(
-        path.read_text()
-        for path in (demo_settings.quality / "la-haute-borne" / "docs" / "validations").rglob("*.html")
+        path.read_text() for path in (demo_settings.quality / "la-haute-borne" / "docs" / "validations").rglob("*.html")
     )
     for (value,) in invalid:
         assert f">{value}<" not in pages

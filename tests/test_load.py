@@ -97,9 +97,7 @@ def test_every_sample_value_is_accounted_for(source: str, demo_settings: Setting
         ("time.csv", (HEADER + GOOD.replace("2014-04", "sometime")).encode(), "time stamp not understood"),
     ],
 )
-def test_a_bad_file_is_told_with_exit_code_1_and_kept(
-    name: str, content: bytes, says: str, tmp_path: Path
-) -> None:
+def test_a_bad_file_is_told_with_exit_code_1_and_kept(name: str, content: bytes, says: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     home = tmp_path / "home"
     done = run_fleetmart(home, "load", "--source", "lhb_scada", str(tmp_path / name))
