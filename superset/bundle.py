@@ -152,13 +152,13 @@ class Bundle:
             raise AssetError(path, f"viz {given['viz']!r} has no entry in chart_defaults.yml.", self.defaults)
         params = {**self.defaults["all"], **self.defaults[given["viz"]], **given.get("params", {})}
         prove_params(path, dataset, params)
+        if given["viz"] == "table":
+            params["column_config"] = _declared_formats(dataset, params) | params.get("column_config", {})
         params = _expanded(path, dataset, params, given.get("where", []))
         params |= {"viz_type": given["viz"], "datasource": "0__table"}
         if dataset.time_column:
             params.setdefault("granularity_sqla", dataset.time_column)
-        return Chart(
-            path.stem, path.name, given["title"], given.get("description", ""), dataset, given["viz"], params
-        )
+        return Chart(path.stem, path.name, given["title"], given.get("description", ""), dataset, given["viz"], params)
 
     def _dashboard(self, path: Path) -> Dashboard:
         given = _read(path, required={"title", "rows"}, allowed={"description", "filters", "css", "phone"})
@@ -184,7 +184,9 @@ class Bundle:
         for item in filters:
             for other in [item.get("after"), *item.get("under", [])]:
                 if other is not None and other not in names:
-                    raise AssetError(path, f"filter {item['name']!r} leans on {other!r}, which is no filter here.", names)
+                    raise AssetError(
+                        path, f"filter {item['name']!r} leans on {other!r}, which is no filter here.", names
+                    )
             if unknown := set(item.get("not_for", [])) - set(charts):
                 raise AssetError(path, f"filter {item['name']!r} leaves out {unknown}, not on this dashboard.", charts)
             if item.get("kind") == "time":
@@ -193,6 +195,9 @@ class Bundle:
             if item.get("column") not in dataset.columns:
                 problem = f"filter {item['name']!r} reads column {item.get('column')!r}, not in {dataset.slug}."
                 raise AssetError(path, problem, dataset.columns)
+            if item.get("sorted_by") and item["sorted_by"] not in dataset.metrics:
+                problem = f"filter {item['name']!r} is sorted by {item['sorted_by']!r}, not in {dataset.slug}."
+                raise AssetError(path, problem, dataset.metrics)
 
     def _dataset(self, path: Path, slug: str | None) -> Dataset:
         if slug not in self.datasets:
@@ -289,7 +294,12 @@ class Bundle:
         meta["phoneWidth"] = cell.get("phone", 6 if cell["width"] <= 3 else 12)
         common = {"children": [], "parents": ["ROOT_ID", "GRID_ID", row_id]}
         if "text" in cell:
-            return {"type": "MARKDOWN", "id": f"MARKDOWN-{row_id}-{place}", "meta": {**meta, "code": cell["text"]}, **common}
+            return {
+                "type": "MARKDOWN",
+                "id": f"MARKDOWN-{row_id}-{place}",
+                "meta": {**meta, "code": cell["text"]},
+                **common,
+            }
         chart = self.charts[cell["chart"]]
         meta |= {"chartId": numbers[chart.slug], "uuid": chart.uuid, "sliceName": chart.title}
         return {"type": "CHART", "id": f"CHART-{chart.slug}", "meta": meta, **common}
@@ -325,6 +335,9 @@ class Bundle:
             "type": "NATIVE_FILTER",
             "filterType": "filter_time" if is_time else "filter_select",
             "targets": [target],
+            # Without it the first item is shown as chosen, but filters nothing until it is applied by hand.
+            "requiredFirst": single,
+            "sortMetric": item.get("sorted_by"),
             "controlValues": {"enableEmptyFilter": False}
             if is_time
             else {
@@ -368,10 +381,20 @@ def prove_params(path: Path, dataset: Dataset, params: dict[str, Any]) -> None:
             raise AssetError(path, f"order_by_cols names {entry}, not in {dataset.slug}.", dataset.columns)
 
 
+def _declared_formats(dataset: Dataset, params: dict[str, Any]) -> dict[str, Any]:
+    """Number formats of a table's columns and metrics, as the marts declare them."""
+    declared = {**dataset.columns, **dataset.metrics}
+    shown = [name for key in ("all_columns", "groupby", "metrics") for name in _listed(params.get(key))]
+    named = [declared[name] for name in shown if isinstance(name, str)]
+    return {item.name: {"d3NumberFormat": item.format} for item in named if item.format and item.format not in FORMATS}
+
+
 def _prove_metric(path: Path, param: str, dataset: Dataset, metric: Any) -> None:
     if isinstance(metric, dict):
         if set(metric) != {"of", "is", "label"}:
-            raise AssetError(path, f"{param} must be a metric's name or {{of: column, is: AVG, label: …}}, not {metric}.")
+            raise AssetError(
+                path, f"{param} must be a metric's name or {{of: column, is: AVG, label: …}}, not {metric}."
+            )
         if metric["of"] not in dataset.columns:
             raise AssetError(path, f"{param} reads column {metric['of']!r}, not in {dataset.slug}.", dataset.columns)
     elif metric not in dataset.metrics:
@@ -422,7 +445,9 @@ def _metric_in_full(dataset: Dataset, metric: Any) -> Any:
 
 def _condition(path: Path, dataset: Dataset, condition: dict[str, Any]) -> dict[str, Any]:
     if condition.get("column") not in dataset.columns:
-        raise AssetError(path, f"where names column {condition.get('column')!r}, not in {dataset.slug}.", dataset.columns)
+        raise AssetError(
+            path, f"where names column {condition.get('column')!r}, not in {dataset.slug}.", dataset.columns
+        )
     return {
         "expressionType": "SIMPLE",
         "clause": "WHERE",
@@ -520,7 +545,7 @@ def _joined_datasets(folder: Path, models: dict[str, Dataset]) -> dict[str, Data
 
 
 def _joined(path: Path, models: dict[str, Dataset]) -> Dataset:
-    given = _read(path, required={"label", "description", "from", "names"})
+    given = _read(path, required={"label", "description", "from", "names"}, allowed={"metrics"})
     for name in [given["from"], *given["names"]]:
         if name not in models:
             raise AssetError(path, f"there is no mart {name!r}.", models)
@@ -537,10 +562,10 @@ def _joined(path: Path, models: dict[str, Dataset]) -> Dataset:
             selected.append(f"{mart}.{name}")
         conditions = " and ".join(f"facts.{key} = {mart}.{key}" for key in named["by"])
         joins.append(f"left join {mart} on {conditions}")
-    sql = "\n".join([f"select facts.*, {', '.join(selected)}", f"from {base.slug} as facts", *joins])
-    return Dataset(
-        path.stem, given["label"], given["description"], {**base.columns, **columns}, base.metrics, base.time_column, sql
-    )
+    sql = "\n".join([f"select {', '.join(['facts.*', *selected])}", f"from {base.slug} as facts", *joins])
+    own = {metric["name"]: Metric(**metric) for metric in given.get("metrics", [])}
+    everything, metrics = {**base.columns, **columns}, {**base.metrics, **own}
+    return Dataset(path.stem, given["label"], given["description"], everything, metrics, base.time_column, sql)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -558,7 +583,9 @@ def _read(path: Path, required: set[str] | None = None, allowed: set[str] | None
         if missing := required - set(content):
             raise AssetError(path, f"lacks {', '.join(sorted(missing))}.")
         if unknown := set(content) - required - (allowed or set()):
-            raise AssetError(path, f"says {', '.join(sorted(unknown))}, which means nothing here.", required | (allowed or set()))
+            raise AssetError(
+                path, f"says {', '.join(sorted(unknown))}, which means nothing here.", required | (allowed or set())
+            )
     return content
 
 

@@ -80,7 +80,9 @@ def read_users(path: Path) -> list[dict[str, str]]:
     except FileNotFoundError:
         raise ProvisionError(f"{path} does not exist. Run `fleetmart run` once; it makes the log-ins.") from None
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ProvisionError(f"{path} is not of the form {{\"users\": [{{\"username\", \"password\", \"role\", \"tenant\"}}]}} ({error}).") from error
+        raise ProvisionError(
+            f'{path} is not of the form {{"users": [{{"username", "password", "role", "tenant"}}]}} ({error}).'
+        ) from error
     if not any(user["role"] == "admin" for user in users):
         raise ProvisionError(f"{path} names no user of role admin; somebody has to own the dashboards.")
     return users
@@ -201,6 +203,7 @@ def _shown_name(user: dict[str, str]) -> tuple[str, str]:
 def _log_in_as_owner(users: list[dict[str, str]]) -> None:
     """Imports belong to an administrator, and open the operator's snapshot."""
     from flask import g
+
     from superset import security_manager
 
     owner = next(user for user in users if user["role"] == "admin")
@@ -226,11 +229,12 @@ def _import(bundle: Bundle) -> None:
 
 def _remove_what_left(bundle: Bundle) -> list[str]:
     """Delete what an earlier import brought and the files no longer hold."""
-    from superset import db
     from superset.connectors.sqla.models import SqlaTable
     from superset.models.core import Database
     from superset.models.dashboard import Dashboard
     from superset.models.slice import Slice
+
+    from superset import db
 
     removed = []
     owned = db.session.query(SqlaTable).join(Database).filter(Database.uuid == bundle.database_uuid)
@@ -262,9 +266,10 @@ def _remember(uuids: set[str]) -> None:
 
 def _grant_data(bundle: Bundle) -> None:
     """Personas read the imported datasets; those with SQL read the database as well."""
-    from superset import db, security_manager
     from superset.connectors.sqla.models import SqlaTable
     from superset.models.core import Database
+
+    from superset import db, security_manager
 
     declared = yaml.safe_load((FOLDER / "security" / "roles.yml").read_text())
     database = db.session.query(Database).filter_by(uuid=bundle.database_uuid).one()
@@ -279,10 +284,11 @@ def _grant_data(bundle: Bundle) -> None:
 
 
 def _set_home_page(users: list[dict[str, str]]) -> None:
-    from superset import db, security_manager
     from superset.models.dashboard import Dashboard
     from superset.models.user_attributes import UserAttribute
     from white_label import brand
+
+    from superset import db, security_manager
 
     home = db.session.query(Dashboard).filter_by(slug=brand()["home_dashboard"]).one()
     for user in users:
@@ -300,10 +306,11 @@ def _read_back(bundle: Bundle) -> None:
 
     Raises ProvisionError at the first difference: an import that lost something must not count as done.
     """
-    from superset import db
     from superset.connectors.sqla.models import SqlaTable
     from superset.models.dashboard import Dashboard
     from superset.models.slice import Slice
+
+    from superset import db
 
     _say("reading back")
     for dataset in bundle.datasets.values():

@@ -8,12 +8,15 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+from flask import Flask
+
 FOLDER = Path(__file__).resolve().parent
 # By subfolder: the folder above would shadow the installed package with its own name.
 sys.path[:0] = [path for path in map(str, (FOLDER / "security", FOLDER / "branding")) if path not in sys.path]
 
 import data_docs  # noqa: E402
 import related_people  # noqa: E402
+import shared_colors  # noqa: E402
 import tenancy  # noqa: E402
 import white_label  # noqa: E402
 from generated_secrets import generated_secrets  # noqa: E402
@@ -43,6 +46,13 @@ DATA_CACHE_CONFIG = {
 EXTRA_RELATED_QUERY_FILTERS = {"user": related_people.same_tenant_users, "role": related_people.own_roles}
 PREVENT_UNSAFE_DB_CONNECTIONS = True
 
+
+def FLASK_APP_MUTATOR(app: Flask) -> None:
+    """What is changed of the application itself."""
+    shared_colors.install(app)
+    white_label.install(app)
+
+
 # --- the product's face
 APP_NAME = white_label.brand()["name"]
 APP_ICON = "/brand/logo.svg"
@@ -58,7 +68,6 @@ THEME_FONT_URL_ALLOWED_DOMAINS: list[str] = []
 EXTRA_CATEGORICAL_COLOR_SCHEMES = white_label.categorical_schemes()
 EXTRA_SEQUENTIAL_COLOR_SCHEMES = white_label.sequential_schemes()
 COMMON_BOOTSTRAP_OVERRIDES_FUNC = white_label.bootstrap_overrides
-FLASK_APP_MUTATOR = white_label.install
 BLUEPRINTS = [white_label.blueprint, data_docs.blueprint]
 EMAIL_REPORTS_CTA = f"Open in {APP_NAME}"
 FAB_API_SWAGGER_UI = False

@@ -1,5 +1,5 @@
 // A dashboard's grid has twelve fixed columns, whatever the screen. On a phone each chart gets the whole row,
-// and a row's small tiles go in pairs: the layout is changed as it arrives, before widths are computed.
+// or what the dashboard's file says of phones: the layout is changed as it arrives, before widths are computed.
 (function () {
   var NARROW = 700;
   if (window.innerWidth > NARROW) return;
@@ -8,9 +8,8 @@
     Object.keys(layout).forEach(function (key) {
       var row = layout[key];
       if (!row || row.type !== 'ROW') return;
-      var cells = row.children.map(function (id) { return layout[id]; });
-      cells.forEach(function (cell) {
-        cell.meta.width = cells.length > 1 && cell.meta.width <= 3 ? 6 : 12;
+      row.children.forEach(function (id) {
+        layout[id].meta.width = layout[id].meta.phoneWidth || 12;
       });
     });
     return layout;
