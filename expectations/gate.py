@@ -231,11 +231,12 @@ def _validate(settings: Settings, tenant_id: str, build: Build, rules: list["Met
     from great_expectations.core.run_identifier import RunIdentifier
 
     from expectations import suites
+    from expectations.data_docs import site_config
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     for site in (tenant_id, "operator"):
-        _add_docs_site(context, settings, site)
+        context.add_data_docs_site(site_name=site, site_config=site_config(settings.quality / site / "docs"))
     source = context.data_sources.add_sql(
         name=tenant_id,
         connection_string=f"duckdb:///{settings.warehouse}",
@@ -280,18 +281,3 @@ def _row(tenant_id: str, build: Build, suite: str, result: Any) -> dict[str, Any
         "why": config.meta["why"],
         "checked_at": now(),
     }
-
-
-def _add_docs_site(context: Any, settings: Settings, site: str) -> None:
-    context.add_data_docs_site(
-        site_name=site,
-        site_config={
-            "class_name": "SiteBuilder",
-            "show_how_to_buttons": False,
-            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-            "store_backend": {
-                "class_name": "TupleFilesystemStoreBackend",
-                "base_directory": str(settings.quality / site / "docs"),
-            },
-        },
-    )

@@ -24,7 +24,7 @@ from orchestration.settings import ROOT, Settings
 from orchestration.writer_lock import writer
 
 DBT_PROJECT = ROOT / "dbt_project"
-DBT = str(Path(sys.executable).with_name("dbt"))
+DBT = str(Path(sys.executable).with_name("fleetmart-dbt"))
 Partition = tuple[str, str]
 
 

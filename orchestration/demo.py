@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestration.build import DBT_PROJECT, dbt_environment, run_dbt
+from orchestration.child import bound
 from orchestration.errors import FleetmartError
 from orchestration.ledger import rows
 from orchestration.load import content_id, deliver
@@ -74,7 +75,7 @@ def prepare(settings: Settings, report: Report = lambda line: None) -> None:
 def run_in_dagster(settings: Settings, report: Report) -> None:
     """Run everything that is waiting as one Dagster run, which its UI then shows; raises FleetmartError."""
     report("dagster: starting the run")
-    command = [_tool("dagster"), "job", "execute", "-m", "orchestration.defs", "-j", "everything"]
+    command = bound([_tool("dagster"), "job", "execute", "-m", "orchestration.defs", "-j", "everything"])
     with subprocess.Popen(
         command,
         env=_environment(settings),
@@ -100,7 +101,7 @@ def provision(settings: Settings, report: Report) -> None:
     if not SUPERSET_PYTHON.exists():
         raise FleetmartError(f"{SUPERSET_PYTHON} is missing: the dashboards' environment. Run `make setup`.")
     with subprocess.Popen(
-        [SUPERSET_PYTHON, ROOT / "superset" / "provision.py"],
+        bound([str(SUPERSET_PYTHON), str(ROOT / "superset" / "provision.py")]),
         env=_environment(settings),
         cwd=settings.home,
         stdout=subprocess.PIPE,
@@ -196,7 +197,7 @@ def _start(settings: Settings, name: str, command: list[str]) -> subprocess.Pope
     logs.mkdir(exist_ok=True)
     with (logs / f"{name}.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "orchestration.child", str(os.getpid()), *command],
+            bound(command),
             env=_environment(settings),
             cwd=settings.home,
             stdout=log,

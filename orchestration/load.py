@@ -120,7 +120,8 @@ def _open_load(settings: Settings, source: Source, path: Path, load_id: str, sha
     with ledger(settings) as connection:
         connection.execute(
             "insert into loads "
-            "(load_id, tenant_id, source, file_name, content_sha256, file_bytes, status, received_at) values (?, ?, ?, ?, ?, ?, 'reading', ?) on conflict (load_id) do update set "
+            "(load_id, tenant_id, source, file_name, content_sha256, file_bytes, status, received_at) "
+            "values (?, ?, ?, ?, ?, ?, 'reading', ?) on conflict (load_id) do update set "
             "status = 'reading', reason = null, received_at = excluded.received_at",
             (load_id, source.owner, source.source, path.name, sha256, path.stat().st_size, received_at),
         )

@@ -1,6 +1,7 @@
 """Nothing is seen that did not pass; one tenant's failure is no other's; snapshots are locked."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -173,3 +174,12 @@ def test_a_verdict_stands_for_every_published_snapshot(demo_settings: Settings) 
         verdict = verdict_of(demo_settings, snapshot["tenant_id"], snapshot["build_id"])
         assert verdict is not None and verdict.passed
         assert (demo_settings.quality / snapshot["tenant_id"] / "docs" / verdict.data_docs).exists()
+
+
+def test_data_docs_load_nothing_from_elsewhere(demo_settings: Settings) -> None:
+    pages = list((demo_settings.quality / "operator" / "docs").rglob("*.html"))
+    assert len(pages) > 20
+    for page in pages:
+        text = page.read_text()
+        assert not re.search(r"""(src|href)=["']?(https?:)?//""", text), page
+        assert "<script" not in text, page

@@ -15,7 +15,7 @@ from orchestration.ledger import rows
 from orchestration.load import deliver
 from orchestration.run import run_waiting
 from orchestration.settings import ROOT, Settings
-from tests.conftest import FLEETMART, environment_of
+from tests.conftest import FLEETMART, environment_of, run_fleetmart
 from tests.state import assert_same, state_of
 
 SAMPLE = ROOT / "orchestration" / "sample"
@@ -67,6 +67,25 @@ def readers_see_whole_snapshots(settings: Settings) -> None:
     for current in settings.serving.glob("*/current"):
         with duckdb.connect(str(current), read_only=True) as connection:
             assert connection.execute("select count(*) > 0 from cube_fleet_daily").fetchone() == (True,)
+
+
+def test_a_demo_killed_outright_leaves_no_orphan_and_run_again_ends_in_the_same_state(
+    fleetmart_home: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "killed"
+    for seconds in (9, 16):
+        demo = subprocess.Popen(
+            [FLEETMART, "demo", "--no-serve"],
+            env=environment_of(home),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(seconds)
+        demo.kill()
+        demo.wait()
+    done = run_fleetmart(home, "demo", "--no-serve")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert_same(state_of(Settings(home=home)), state_of(Settings(home=fleetmart_home)))
 
 
 def test_a_second_writer_waits_and_says_for_whom(tmp_path: Path) -> None:
