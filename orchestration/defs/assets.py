@@ -86,7 +86,9 @@ def warehouse(context: dg.AssetExecutionContext) -> Iterator[object]:
                     _say(f"build {new.build_id}: {event.output_name}")
                 yield event
         else:
-            for key in sorted(context.selected_asset_keys):
+            for key in context.job_def.asset_layer.asset_graph.toposorted_asset_keys:
+                if key not in context.selected_asset_keys:
+                    continue
                 yield dg.MaterializeResult(asset_key=key, metadata={"partitions_replaced": 0})
             for check in context.selected_asset_check_keys:
                 yield dg.AssetCheckResult(
