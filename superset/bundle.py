@@ -82,10 +82,22 @@ class Chart:
     dataset: Dataset
     viz: str
     params: dict[str, Any]
+    empty: str = ""
 
     @property
     def uuid(self) -> str:
         return uuid_of("chart", self.slug)
+
+    @property
+    def css(self) -> str:
+        """What the chart says when nothing is there, where that is good news."""
+        if not self.empty:
+            return ""
+        place = f'[data-test-chart-name="{self.title}"] .slice_container [aria-label="empty"] + div'
+        return (
+            f"{place} > p {{ display: none; }}\n"
+            f'{place}::after {{ content: "{self.empty}"; color: #5b6781; font-weight: 600; }}\n'
+        )
 
 
 @dataclass(frozen=True)
@@ -146,7 +158,7 @@ class Bundle:
         }
 
     def _chart(self, path: Path) -> Chart:
-        given = _read(path, required={"title", "dataset", "viz"}, allowed={"description", "params", "where"})
+        given = _read(path, required={"title", "dataset", "viz"}, allowed={"description", "params", "where", "empty"})
         dataset = self._dataset(path, given["dataset"])
         if given["viz"] not in self.defaults:
             raise AssetError(path, f"viz {given['viz']!r} has no entry in chart_defaults.yml.", self.defaults)
@@ -158,7 +170,16 @@ class Bundle:
         params |= {"viz_type": given["viz"], "datasource": "0__table"}
         if dataset.time_column:
             params.setdefault("granularity_sqla", dataset.time_column)
-        return Chart(path.stem, path.name, given["title"], given.get("description", ""), dataset, given["viz"], params)
+        return Chart(
+            slug=path.stem,
+            file=path.name,
+            title=given["title"],
+            description=given.get("description", ""),
+            dataset=dataset,
+            viz=given["viz"],
+            params=params,
+            empty=given.get("empty", ""),
+        )
 
     def _dashboard(self, path: Path) -> Dashboard:
         given = _read(path, required={"title", "rows"}, allowed={"description", "filters", "css", "phone"})
@@ -175,6 +196,7 @@ class Bundle:
         filters = given.get("filters", [])
         self._prove_filters(path, filters, charts)
         css = (self.assets / "dashboards" / "shared.css").read_text() + given.get("css", "")
+        css += "".join(self.charts[slug].css for slug in charts)
         return Dashboard(
             path.stem, path.name, given["title"], given.get("description", ""), given["rows"], filters, css, charts
         )
@@ -561,7 +583,8 @@ def _joined(path: Path, models: dict[str, Dataset]) -> Dataset:
             columns[name] = models[mart].columns[name]
             selected.append(f"{mart}.{name}")
         conditions = " and ".join(f"facts.{key} = {mart}.{key}" for key in named["by"])
-        joins.append(f"left join {mart} on {conditions}")
+        wanted = ", ".join([*named["by"], *named["columns"]])
+        joins.append(f"left join (select distinct {wanted} from {mart}) as {mart} on {conditions}")
     sql = "\n".join([f"select {', '.join(['facts.*', *selected])}", f"from {base.slug} as facts", *joins])
     own = {metric["name"]: Metric(**metric) for metric in given.get("metrics", [])}
     everything, metrics = {**base.columns, **columns}, {**base.metrics, **own}
