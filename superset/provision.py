@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterable
@@ -60,6 +61,7 @@ def provision(home: Path, forced: bool = False) -> dict[str, Any]:
     bundle = Bundle(FOLDER / "assets", MARTS)
     _say(f"{len(bundle.dashboards)} dashboards, {len(bundle.charts)} charts, {len(bundle.datasets)} datasets proved")
     done.unlink(missing_ok=True)
+    _make_records(home / "superset" / "superset.db")
     counts = _provision_superset(users, bundle)
     done.write_text(json.dumps({"inputs": inputs}))
     return {"changed": True, **counts, "seconds": round(time.monotonic() - started, 1)}
@@ -104,6 +106,32 @@ def _is_done(done: Path, inputs: str, home: Path) -> bool:
     with suppress(json.JSONDecodeError):
         return json.loads(done.read_text()).get("inputs") == inputs
     return False
+
+
+def _make_records(records: Path) -> None:
+    """New, empty records, whole or not at all: SQLite cannot undo a half-done migration.
+
+    Raises ProvisionError when they cannot be made.
+    """
+    if records.exists():
+        return
+    partial = records.with_name("superset.db.part")
+    records.parent.mkdir(parents=True, exist_ok=True)
+    for left_over in records.parent.glob(f"{partial.name}*"):
+        left_over.unlink()
+    _say("making Superset's records")
+    made = subprocess.run(
+        [sys.executable, "-c", "from superset.app import create_app; import flask_migrate\n"
+         "with create_app().app_context(): flask_migrate.upgrade()"],
+        env=os.environ
+        | {"SUPERSET_CONFIG_PATH": str(FOLDER / "superset_config.py"), "SUPERSET_RECORDS": partial.name},
+        cwd=records.parent,
+        stdout=sys.stderr,
+        check=False,
+    )  # fmt: skip
+    if made.returncode:
+        raise ProvisionError("Superset's records could not be made; its own words stand above.")
+    os.replace(partial, records)
 
 
 def _provision_superset(users: list[dict[str, str]], bundle: Bundle) -> dict[str, Any]:

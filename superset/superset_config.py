@@ -29,7 +29,9 @@ _secrets = generated_secrets(_home)
 # --- records and keys
 SECRET_KEY = _secrets["superset_secret_key"]
 GUEST_TOKEN_JWT_SECRET = _secrets["guest_token_jwt_secret"]
-SQLALCHEMY_DATABASE_URI = f"sqlite:///{_own / 'superset.db'}?timeout=30"
+# Provisioning makes new records beside their place and moves them there when they are whole.
+_records = os.environ.get("SUPERSET_RECORDS", "superset.db")
+SQLALCHEMY_DATABASE_URI = f"sqlite:///{_own / _records}?timeout=30"
 DATA_DIR = str(_own)
 FILENAME = str(_own / "superset.log")
 UPLOAD_FOLDER = str(_own / "uploads") + os.sep
@@ -82,7 +84,7 @@ CORS_OPTIONS: dict[str, object] = {}
 WTF_CSRF_ENABLED = True
 RATELIMIT_ENABLED = True
 AUTH_RATE_LIMITED = True
-AUTH_RATE_LIMIT = "20 per minute"
+AUTH_RATE_LIMIT = "40 per minute"
 RATELIMIT_APPLICATION = "200 per second"
 RATELIMIT_STORAGE_URI = "memory://"
 SESSION_COOKIE_HTTPONLY = True

@@ -23,15 +23,16 @@ LOCKED_DOWN = {
 }
 
 
-class UnknownCaller(PermissionError):
+class NoData(Exception):
+    """Why this caller gets no file. No OSError: file caches take those for a miss and go on."""
+
+
+class UnknownCaller(NoData):
     """Nobody, or somebody who does not belong to exactly one tenant."""
 
 
-class NothingPublished(FileNotFoundError):
+class NothingPublished(NoData):
     """The caller's tenant has no snapshot yet."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 @dataclass(frozen=True)
