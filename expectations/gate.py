@@ -231,12 +231,12 @@ def _validate(settings: Settings, tenant_id: str, build: Build, rules: list["Met
     from great_expectations.core.run_identifier import RunIdentifier
 
     from expectations import suites
-    from expectations.data_docs import site_config
+    from expectations.data_docs import site_config, write_operator_index
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
-    for site in (tenant_id, "operator"):
-        context.add_data_docs_site(site_name=site, site_config=site_config(settings.quality / site / "docs"))
+    for folder in (settings.quality / tenant_id / "docs", settings.quality / "operator" / "docs" / tenant_id):
+        context.add_data_docs_site(site_name=folder.parent.name, site_config=site_config(folder))
     source = context.data_sources.add_sql(
         name=tenant_id,
         connection_string=f"duckdb:///{settings.warehouse}",
@@ -255,6 +255,7 @@ def _validate(settings: Settings, tenant_id: str, build: Build, rules: list["Met
         result = definition.run(result_format=COUNTS_ONLY, run_id=run)
         found += [_row(tenant_id, build, suite.name, one) for one in result.results]
     context.build_data_docs()
+    write_operator_index(settings.quality / "operator" / "docs")
     source.get_execution_engine().close()
     source.get_engine().dispose()
     return found

@@ -22,7 +22,7 @@ def definitions(fleetmart_home: Path) -> Iterator[dg.Definitions]:
 
 def test_one_lineage_leads_from_landing_to_the_dashboards_datasets(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
-    upstream = dg.AssetSelection.assets(["dashboards", "cube_fleet_daily"]).upstream().resolve(graph)
+    upstream = graph.get_ancestor_asset_keys(dg.AssetKey(["dashboards", "cube_fleet_daily"]))
     names = {key.to_user_string() for key in upstream}
     assert {"landing/lhb_scada", "lake/readings", "fct_readings", "gate/verdicts", "serving/snapshots"} <= names
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from great_expectations.render.view.view import DefaultJinjaIndexPageView, DefaultJinjaPageView
-from jinja2 import ChoiceLoader, FileSystemLoader
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader
 
 TEMPLATES = FileSystemLoader(Path(__file__).parent)
 
@@ -43,3 +43,10 @@ def site_config(folder: Path) -> dict[str, Any]:
         "site_section_builders": {"validations": {"view": page}, "expectations": {"view": page}, "profiling": "none"},
         "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder)},
     }
+
+
+def write_operator_index(folder: Path) -> None:
+    """The operator's first page: a link to each tenant's own."""
+    tenants = sorted(path.name for path in folder.iterdir() if (path / "index.html").exists())
+    environment = Environment(loader=TEMPLATES, autoescape=True)
+    (folder / "index.html").write_text(environment.get_template("operator_index.j2").render(tenants=tenants))
