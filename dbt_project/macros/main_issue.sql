@@ -9,7 +9,7 @@
             then cast(round(100.0 * out_of_range_count / reading_count, 1) as varchar) || ' % out of range'
         when stuck_count > 0.05 * reading_count
             then cast(round(100.0 * stuck_count / reading_count) as integer) || ' % stuck at one value'
-        when completeness < 0.95
+        when completeness < 0.99
             then cast(round(100 * completeness) as integer) || ' % of expected readings'
         when out_of_range_count > 0 then out_of_range_count || ' readings out of range'
         when invalid_count > 0 then invalid_count || ' invalid readings'
