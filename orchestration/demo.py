@@ -122,6 +122,7 @@ def demo(settings: Settings, serve_after: bool, report: Report) -> None:
 
     Raises FleetmartError at the first step that fails; run again, it goes on from there.
     """
+    _stop_on_signals()
     if serve_after:
         check_ports(settings)
     prepare(settings, report)
@@ -135,12 +136,12 @@ def demo(settings: Settings, serve_after: bool, report: Report) -> None:
 
 def serve(settings: Settings, report: Report, provisioned: bool = False) -> None:
     """Serve Superset and Dagster until Ctrl-C or a termination signal; everything started here stops with it."""
+    _stop_on_signals()
     check_ports(settings)
     if not provisioned:
         prepare(settings, report)
         provision(settings, report)
     servers = [_start(settings, name, command) for name, command in _servers(settings).items()]
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         _wait_until_up(settings, servers, report)
         report(
@@ -273,6 +274,12 @@ def _progress_of(line: str) -> str | None:
         if mark in line:
             return line[line.index(mark) :].removeprefix("fleetmart: ")
     return None
+
+
+def _stop_on_signals() -> None:
+    """Ctrl-C and a polite kill end in the same way, even where a shell had Ctrl-C ignored for the background."""
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, _interrupt)
 
 
 def _interrupt(*_: object) -> None:
