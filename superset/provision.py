@@ -151,7 +151,6 @@ def _provision_superset(users: list[dict[str, str]], bundle: Bundle) -> dict[str
             _import(bundle)
             removed = _remove_what_left(bundle)
             _grant_data(bundle)
-            _set_home_page(users)
             _read_back(bundle)
     return {
         "users": len(users),
@@ -308,24 +307,6 @@ def _grant_data(bundle: Bundle) -> None:
         role = security_manager.find_role(persona)
         wanted = readable + ([whole] if "sql" in sets else [])
         role.permissions = role.permissions + [access for access in wanted if access not in role.permissions]
-    _commit()
-
-
-def _set_home_page(users: list[dict[str, str]]) -> None:
-    from superset.models.dashboard import Dashboard
-    from superset.models.user_attributes import UserAttribute
-    from white_label import brand
-
-    from superset import db, security_manager
-
-    home = db.session.query(Dashboard).filter_by(slug=brand()["home_dashboard"]).one()
-    for user in users:
-        account = security_manager.find_user(username=user["username"])
-        attribute = db.session.query(UserAttribute).filter_by(user_id=account.id).first()
-        if attribute is None:
-            attribute = UserAttribute(user_id=account.id)
-            db.session.add(attribute)
-        attribute.welcome_dashboard_id = home.id
     _commit()
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from flask import Blueprint, Flask, Response, jsonify, make_response, request, send_from_directory
+from flask import Blueprint, Flask, Response, jsonify, make_response, redirect, request, send_from_directory
+from flask_login import current_user
 from jinja2 import ChoiceLoader, FileSystemLoader
 
 FOLDER = Path(__file__).resolve().parent
@@ -132,9 +133,19 @@ ERRORS = {
 }
 
 
+# Superset's own first page is about Superset: what was edited last, by whom.
+HOME_PAGES = {"/", "/superset/welcome/", "/superset/welcome"}
+
+
 def install(app: Flask) -> None:
-    """Superset's FLASK_APP_MUTATOR: our templates before its own, our error pages instead of its own."""
+    """Superset's FLASK_APP_MUTATOR: our templates, our error pages, our first page."""
     app.jinja_loader = ChoiceLoader([FileSystemLoader(FOLDER / "templates"), app.jinja_loader])
+
+    @app.before_request
+    def home_is_a_dashboard() -> Response | None:
+        if request.path in HOME_PAGES and current_user.is_authenticated:
+            return redirect(f"/superset/dashboard/{brand()['home_dashboard']}/")
+        return None
 
     @app.after_request
     def branded_error(response: Response) -> Response:
