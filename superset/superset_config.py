@@ -15,6 +15,7 @@ FOLDER = Path(__file__).resolve().parent
 sys.path[:0] = [path for path in map(str, (FOLDER / "security", FOLDER / "branding")) if path not in sys.path]
 
 import data_docs  # noqa: E402
+import no_data  # noqa: E402
 import related_people  # noqa: E402
 import shared_colors  # noqa: E402
 import tenancy  # noqa: E402
@@ -51,7 +52,9 @@ PREVENT_UNSAFE_DB_CONNECTIONS = True
 
 def FLASK_APP_MUTATOR(app: Flask) -> None:
     """What is changed of the application itself."""
+    tenancy.install(app)
     shared_colors.install(app)
+    no_data.install(app)
     white_label.install(app)
 
 

@@ -124,7 +124,7 @@ def message_page(status: int, title: str, text: str) -> Response:
     fields = {"title": title, "text": text, "name": brand()["name"], **brand()["colors"]}
     for field, value in fields.items():
         page = page.replace(f"[[{field}]]", escape(value))
-    return make_response(page, status)
+    return make_response(page, status, {"X-Branded": "1"})
 
 
 ERRORS = {
@@ -149,7 +149,8 @@ def install(app: Flask) -> None:
 
     @app.after_request
     def branded_error(response: Response) -> Response:
-        is_stock_page = response.status_code in ERRORS and response.mimetype == "text/html"
-        if not is_stock_page or request.blueprint in {blueprint.name, "data_docs"}:
+        is_page = response.status_code in ERRORS and response.mimetype == "text/html"
+        is_ours = response.headers.pop("X-Branded", None)
+        if not is_page or is_ours:
             return response
         return message_page(response.status_code, *ERRORS[response.status_code])
