@@ -52,7 +52,6 @@ PREVENT_UNSAFE_DB_CONNECTIONS = True
 
 def FLASK_APP_MUTATOR(app: Flask) -> None:
     """What is changed of the application itself."""
-    tenancy.install(app)
     shared_colors.install(app)
     no_data.install(app)
     white_label.install(app)

@@ -125,12 +125,3 @@ def route_to_own_snapshot(
     snapshot = caller_snapshot()
     arguments = {"read_only": True, "config": dict(LOCKED_DOWN)}
     return uri.set(drivername="duckdb", database=str(snapshot.path), query={}), {**params, "connect_args": arguments}
-
-
-def install(app: Any) -> None:
-    """Let charts and SQL show why a caller gets no data, in Superset's own form of an error."""
-
-    @app.errorhandler(NoData)
-    def say_why(error: NoData) -> tuple[dict[str, Any], int]:
-        shown = {"message": str(error), "error_type": "GENERIC_BACKEND_ERROR", "level": "error", "extra": {}}
-        return {"message": str(error), "errors": [shown]}, 403
