@@ -9,7 +9,7 @@ help:  ## What can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup:  ## Both environments, from the hashed locks
-	@$(MAKE) --no-print-directory -j2 .venv/made .venv-superset/made
+	@$(MAKE) --no-print-directory --quiet -j2 .venv/made .venv-superset/made
 
 demo: setup  ## Load the sample fleets, build, gate, publish, and serve the dashboards
 	@.venv/bin/fleetmart demo
@@ -45,4 +45,4 @@ clean:  ## Remove both environments; data in var/ stays
 	@touch $@
 
 # pip's lines without those that say nothing to a reader.
-SHOW := grep --line-buffered -v -E '^ |^WARNING: Location|already satisfied|Using cached'
+SHOW := grep --line-buffered -v -E '^ |^WARNING: Location|^Looking in|^Ignoring|already satisfied|Using cached'
