@@ -15,10 +15,7 @@ from flask_login import current_user
 from jinja2 import ChoiceLoader, FileSystemLoader
 
 FOLDER = Path(__file__).resolve().parent
-SERVED = {
-    *("logo.svg", "logo-dark.svg", "logo.png", "favicon.svg", "favicon.png", "spinner.svg"),
-    *("app.css", "app.js", "data-docs.css", "data-docs.js"),
-}
+SERVED = {"logo.svg", "logo-dark.svg", "logo.png", "favicon.svg", "favicon.png", "spinner.svg", "app.css", "app.js"}
 
 blueprint = Blueprint("brand", __name__)
 
