@@ -8,10 +8,12 @@ without loading Superset.
 import argparse
 import hashlib
 import json
+import logging
 import os
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterable
 from contextlib import suppress
 from importlib import metadata
@@ -137,6 +139,9 @@ def _make_records(records: Path) -> None:
 def _provision_superset(users: list[dict[str, str]], bundle: Bundle) -> dict[str, Any]:
     os.environ["SUPERSET_CONFIG_PATH"] = str(FOLDER / "superset_config.py")
     os.environ.setdefault("FLEETMART_HOME", str(fleetmart_home()))
+    # Hundreds of migrations each say so; what matters is said here, and failures raise.
+    logging.disable(logging.INFO)
+    warnings.simplefilter("ignore")
     _say("starting Superset")
     with _standard_output_to_error():
         from superset.app import create_app
