@@ -1,0 +1,48 @@
+"""The models: their unit tests pass, each mart's contract is enforced, each column says what it is."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from orchestration.build import DBT, DBT_PROJECT, dbt_environment
+from orchestration.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def manifest(demo_settings: Settings) -> dict:
+    return json.loads((demo_settings.dbt_target / "manifest.json").read_text())
+
+
+def marts(manifest: dict) -> list[dict]:
+    models = [node for node in manifest["nodes"].values() if node["resource_type"] == "model"]
+    return [node for node in models if node["path"].startswith("marts/")]
+
+
+def test_unit_tests_of_the_models_pass(demo_settings: Settings, tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    shutil.copyfile(demo_settings.warehouse, settings.warehouse)
+    done = subprocess.run(
+        [DBT, "test", "--select", "test_type:unit", "--project-dir", str(DBT_PROJECT)],
+        env=os.environ | dbt_environment(settings),
+        cwd=DBT_PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "PASS=3 " in done.stdout
+
+
+def test_every_marts_contract_is_enforced_and_every_column_is_described(manifest: dict) -> None:
+    found = marts(manifest)
+    assert len(found) >= 12
+    for node in found:
+        assert node["config"]["contract"]["enforced"], node["name"]
+        assert node["description"].startswith("One row per "), node["name"]
+        for column in node["columns"].values():
+            assert column["data_type"] and column["description"], (node["name"], column["name"])
+            assert column["config"]["meta"]["label"], (node["name"], column["name"])
