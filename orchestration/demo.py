@@ -183,8 +183,8 @@ def _servers(settings: Settings) -> dict[str, list[str]]:
     module = ["-m", "orchestration.defs"]
     return {
         "superset": [
-            str(SUPERSET_PYTHON.with_name("gunicorn")), "--workers", "2", "--worker-class", "gthread", "--threads", "8",
-            "--timeout", "120", "--bind", f"127.0.0.1:{settings.superset_port}", "superset.app:create_app()",
+            str(SUPERSET_PYTHON.with_name("gunicorn")), "--config", str(ROOT / "superset" / "gunicorn.conf.py"),
+            "--bind", f"127.0.0.1:{settings.superset_port}", "superset.app:create_app()",
         ],
         "dagster-webserver": [
             _tool("dagster-webserver"), "-h", "127.0.0.1", "-p", str(settings.dagster_port), *module,
