@@ -123,7 +123,7 @@ def _make_records(records: Path) -> None:
         left_over.unlink()
     _say("making Superset's records")
     made = subprocess.run(
-        [sys.executable, "-c", "from superset.app import create_app; import flask_migrate\n"
+        [sys.executable, "-c", "import logging; logging.disable(logging.INFO)\nfrom superset.app import create_app; import flask_migrate\n"
          "with create_app().app_context(): flask_migrate.upgrade()"],
         env=os.environ
         | {"SUPERSET_CONFIG_PATH": str(FOLDER / "superset_config.py"), "SUPERSET_RECORDS": partial.name},
