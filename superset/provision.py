@@ -29,6 +29,14 @@ sys.path[:0] = [str(FOLDER), str(FOLDER / "security"), str(FOLDER / "branding")]
 from bundle import AssetError, Bundle  # noqa: E402
 from tenancy import ROLE_PREFIX, TENANT_ID, fleetmart_home  # noqa: E402
 
+MAKE_RECORDS = """
+import logging
+logging.disable(logging.INFO)
+import flask_migrate
+from superset.app import create_app
+with create_app().app_context():
+    flask_migrate.upgrade()
+"""
 ROLES = ("admin", "executive", "analyst", "steward")
 
 
@@ -123,14 +131,12 @@ def _make_records(records: Path) -> None:
         left_over.unlink()
     _say("making Superset's records")
     made = subprocess.run(
-        [sys.executable, "-c", "import logging; logging.disable(logging.INFO)\nfrom superset.app import create_app; import flask_migrate\n"
-         "with create_app().app_context(): flask_migrate.upgrade()"],
-        env=os.environ
-        | {"SUPERSET_CONFIG_PATH": str(FOLDER / "superset_config.py"), "SUPERSET_RECORDS": partial.name},
+        [sys.executable, "-c", MAKE_RECORDS],
+        env=os.environ | {"SUPERSET_CONFIG_PATH": str(FOLDER / "superset_config.py"), "SUPERSET_RECORDS": partial.name},
         cwd=records.parent,
         stdout=sys.stderr,
         check=False,
-    )  # fmt: skip
+    )
     if made.returncode:
         raise ProvisionError("Superset's records could not be made; its own words stand above.")
     os.replace(partial, records)
