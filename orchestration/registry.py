@@ -5,6 +5,8 @@ A new metric, device or tenant is a row in these files, never code.
 
 import csv
 import hashlib
+import re
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import duckdb
 import pint
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from orchestration.errors import FleetmartError
 
@@ -20,6 +22,13 @@ Optional_ = BeforeValidator(lambda value: None if value == "" else value)
 Positive = Annotated[float, Field(gt=0)]
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 UNITS = pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
+
+
+def _zone(name: str) -> str:
+    try:
+        return ZoneInfo(name).key
+    except (KeyError, OSError, ValueError) as error:
+        raise ValueError(f"{name!r} is no time zone such as Europe/Paris") from error
 
 
 class Row(BaseModel):
@@ -42,7 +51,7 @@ class Site(Row):
     tenant_id: Key
     site_id: Key
     site_name: str
-    timezone: Annotated[str, BeforeValidator(lambda name: ZoneInfo(name).key)]
+    timezone: Annotated[str, AfterValidator(_zone)]
     latitude: Annotated[float | None, Optional_]
     longitude: Annotated[float | None, Optional_]
 
@@ -105,6 +114,16 @@ TABLES: dict[str, type[Row]] = {
     "device_model_metrics": DeviceModelMetric,
     "headline_metrics": HeadlineMetric,
 }
+# table → the columns that name one of its rows
+KEYS: dict[str, tuple[str, ...]] = {
+    "tenants": ("tenant_id",),
+    "sites": ("tenant_id", "site_id"),
+    "device_models": ("model_id",),
+    "devices": ("tenant_id", "device_id"),
+    "metrics": ("metric",),
+    "device_model_metrics": ("model_id", "metric"),
+    "headline_metrics": ("tenant_id", "metric"),
+}
 # table → (columns, table they must be found in)
 REFERENCES = [
     ("sites", ("tenant_id",), "tenants"),
@@ -115,16 +134,30 @@ REFERENCES = [
     ("headline_metrics", ("tenant_id",), "tenants"),
     ("headline_metrics", ("metric",), "metrics"),
 ]
+NOT_CONVERTIBLE = (pint.DimensionalityError, pint.UndefinedUnitError, TypeError, ValueError)
+# What may be given to pint of a text that came with data: no brackets, and no number raised to a power.
+UNIT_TEXT = re.compile(r"[\w°%µμΩ²³/*^·. -]{1,40}")
+POWER_OF_NUMBER = re.compile(r"\d\s*(\^|\*\*)")
 DUCKDB_TYPES = {date: "date", float: "double", int: "integer"}
 
 
+class RegistryError(FleetmartError):
+    """A row of the registry is wrong; `line` is its line in the table's CSV, `columns` where in the row."""
+
+    def __init__(self, path: Path, line: int, columns: tuple[str, ...], problem: str, remedy: str) -> None:
+        super().__init__(f"{path}, line {line}, {', '.join(columns)}: {problem}. {remedy}")
+        self.table, self.line, self.columns, self.problem = path.stem, line, columns, problem
+
+
 class Registry:
-    """The registry's tables, checked row by row and reference by reference."""
+    """The registry's tables, checked row by row, key by key and reference by reference."""
 
     def __init__(self, folder: Path) -> None:
-        """Read `folder`; raises FleetmartError naming file, line and what would be right."""
+        """Read `folder`; raises FleetmartError (RegistryError for a row) naming file, line and what would be right."""
         self.folder = folder
         self.rows: dict[str, list[Row]] = {name: self._read(name, kind) for name, kind in TABLES.items()}
+        for table, columns in KEYS.items():
+            self._check_key(table, columns)
         for table, columns, target in REFERENCES:
             self._check_reference(table, columns, target)
 
@@ -138,8 +171,11 @@ class Registry:
         text = "\n".join(row.model_dump_json() for name in TABLES for row in self.rows[name])
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def write_to(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Replace the warehouse's `registry` schema; sent units become factors to canonical ones."""
+    def write_to(self, connection: duckdb.DuckDBPyConnection, sent_units: list[tuple[str, str]]) -> None:
+        """Replace the warehouse's `registry` schema; sent units become factors to canonical ones.
+
+        `sent_units` are the pairs of metric and unit that came with values.
+        """
         connection.execute("create schema if not exists registry")
         for name, kind in TABLES.items():
             columns = {field: _duckdb_type(info.annotation) for field, info in kind.model_fields.items()}
@@ -153,19 +189,36 @@ class Registry:
                 marks = ", ".join("?" for _ in columns)
                 connection.executemany(f"insert into registry.{name} values ({marks})", rows)
 
+        connection.execute(
+            "create or replace table registry.sent_units "
+            "(metric varchar, unit varchar, unit_factor double, unit_offset double)"
+        )
+        if sent_units:
+            connection.executemany(
+                "insert into registry.sent_units values (?, ?, ?, ?)",
+                [(metric, unit, *(self.conversion(metric, unit) or (None, None))) for metric, unit in sent_units],
+            )
+
+    def conversion(self, metric: str, sent: str) -> tuple[float, float] | None:
+        """Factor and offset of a unit that came with a value; None where there is no way to the canonical one."""
+        found = [row.unit for row in self.rows["metrics"] if row.metric == metric]
+        if not found or not UNIT_TEXT.fullmatch(sent) or POWER_OF_NUMBER.search(sent):
+            return None
+        try:
+            return _factor(sent, found[0])
+        except Exception:  # a text from data may fail pint's parser in any way, and is then no unit
+            return None
+
     def _conversion(self, model_id: str, metric: str, sent: str | None) -> tuple[float | None, float | None]:
         """Factor and offset from the unit sent to the canonical one; both None when there is no way."""
         canonical = next(row.unit for row in self.rows["metrics"] if row.metric == metric)
-        if sent == canonical:
-            return 1.0, 0.0
         try:
-            zero, one = (UNITS.Quantity(x, sent).to(canonical).magnitude for x in (0.0, 1.0))
-        except (pint.DimensionalityError, pint.UndefinedUnitError, TypeError, ValueError) as error:
+            return _factor(sent, canonical)
+        except NOT_CONVERTIBLE as error:
             raise FleetmartError(
                 f"{self.folder / 'device_model_metrics.csv'}: model {model_id}, metric {metric}: "
                 f"unit {sent!r} cannot become {canonical!r} ({error}). Mend the unit here or in metrics.csv."
             ) from error
-        return one - zero, zero
 
     def _read(self, name: str, kind: type[Row]) -> list[Row]:
         path = self.folder / f"{name}.csv"
@@ -174,31 +227,51 @@ class Registry:
                 return [
                     self._row(path, line, kind, record) for line, record in enumerate(csv.DictReader(file), start=2)
                 ]
-        except OSError as error:
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            why = getattr(error, "strerror", None) or error
             raise FleetmartError(
-                f"{path} cannot be read ({error.strerror}). The registry needs {', '.join(TABLES)} as CSV files."
+                f"{path} cannot be read ({why}). The registry needs {', '.join(TABLES)} as CSV files."
             ) from error
 
     @staticmethod
     def _row(path: Path, line: int, kind: type[Row], record: dict[str, Any]) -> Row:
         try:
             return kind(**{str(key): value for key, value in record.items()})
-        except (ValidationError, KeyError) as error:
-            what = error.errors()[0] if isinstance(error, ValidationError) else {"loc": ("timezone",), "msg": error}
-            column = ".".join(map(str, what["loc"])) or "row"
-            raise FleetmartError(
-                f"{path}, line {line}, {column}: {what['msg']}. Columns are {', '.join(kind.model_fields)}."
-            ) from error
+        except ValidationError as error:
+            what = error.errors()[0]
+            columns = tuple(map(str, what["loc"])) or ("row",)
+            remedy = f"Columns are {', '.join(kind.model_fields)}."
+            raise RegistryError(path, line, columns, what["msg"], remedy) from error
+
+    def _check_key(self, table: str, columns: tuple[str, ...]) -> None:
+        first: dict[tuple[str, ...], int] = {}
+        for line, key in self._keys(table, columns):
+            if first.setdefault(key, line) != line:
+                problem = f"{'/'.join(key)} stands twice"
+                raise self._wrong(table, line, columns, problem, f"Keep this row or that of line {first[key]}.")
 
     def _check_reference(self, table: str, columns: tuple[str, ...], target: str) -> None:
-        known = {tuple(getattr(row, column) for column in columns) for row in self.rows[target]}
-        for line, row in enumerate(self.rows[table], start=2):
-            key = tuple(getattr(row, column) for column in columns)
+        known = {key for _, key in self._keys(target, columns)}
+        for line, key in self._keys(table, columns):
             if key not in known:
-                raise FleetmartError(
-                    f"{self.folder / f'{table}.csv'}, line {line}: {', '.join(columns)} {'/'.join(key)} "
-                    f"is not in {target}.csv. Add it there or correct it here."
-                )
+                problem = f"{'/'.join(key)} is not in {target}.csv"
+                raise self._wrong(table, line, columns, problem, "Add it there or correct it here.")
+
+    def _keys(self, table: str, columns: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """The CSV's line and the values of `columns`, of each row."""
+        for line, row in enumerate(self.rows[table], start=2):
+            yield line, tuple(getattr(row, column) for column in columns)
+
+    def _wrong(self, table: str, line: int, columns: tuple[str, ...], problem: str, remedy: str) -> RegistryError:
+        return RegistryError(self.folder / f"{table}.csv", line, columns, problem, remedy)
+
+
+def _factor(sent: str | None, canonical: str | None) -> tuple[float, float]:
+    """Factor and offset from one unit to another; raises one of NOT_CONVERTIBLE when there is no way."""
+    if sent == canonical:
+        return 1.0, 0.0
+    zero, one = (UNITS.Quantity(x, sent).to(canonical).magnitude for x in (0.0, 1.0))
+    return one - zero, zero
 
 
 def _duckdb_type(annotation: Any) -> str:

@@ -1,8 +1,9 @@
 """Every setting in one place; whatever is stored lives under `home`, and nowhere else."""
 
+import tempfile
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from orchestration.errors import FleetmartError
@@ -21,7 +22,15 @@ class Settings(BaseSettings):
     superset_port: int = Field(8088, gt=0, lt=65536, description="Port of the dashboards on 127.0.0.1.")
     dagster_port: int = Field(3000, gt=0, lt=65536, description="Port of Dagster's UI on 127.0.0.1.")
     detail_days: int = Field(400, gt=0, description="Days of single readings a snapshot carries.")
-    memory_limit: str = Field("4GB", description="Most memory DuckDB may take in one step.")
+    memory_limit: str = Field("3GB", description="Most memory DuckDB may take in one step.")
+    landing_url: str | None = Field(None, description="Where files arrive beside landing, such as s3://bucket/landing.")
+    settle_seconds: float = Field(2, ge=0, description="How long a landing file must lie unchanged before it is taken.")
+    readers: int = Field(2, gt=0, description="Files that are read at the same time.")
+    lake_files: int = Field(16, gt=0, description="Most files of a partition before they are made into one.")
+    lake_hours: int = Field(24, ge=0, description="Hours for which replaced files stay for readers of older versions.")
+    mqtt_username: str | None = Field(None, description="User name at MQTT brokers.")
+    mqtt_password: SecretStr | None = Field(None, description="Password at MQTT brokers.")
+    mqtt_ca_file: Path | None = Field(None, description="Authority of MQTT brokers' certificates, if not the system's.")
     lock_wait_seconds: float = Field(900, ge=0, description="How long a writer waits for another one.")
 
     @field_validator("home", "sources", "registry")
@@ -32,6 +41,14 @@ class Settings(BaseSettings):
     @property
     def landing(self) -> Path:
         return self.home / "landing"
+
+    @property
+    def listening(self) -> Path:
+        return self.home / "listen"
+
+    @property
+    def staging(self) -> Path:
+        return self.home / "staging"
 
     @property
     def archive(self) -> Path:
@@ -89,9 +106,8 @@ class Settings(BaseSettings):
         try:
             self.home.mkdir(parents=True, exist_ok=True)
             self.landing.mkdir(exist_ok=True)
-            probe = self.home / ".write-probe"
-            probe.write_text("")
-            probe.unlink()
+            with tempfile.TemporaryFile(dir=self.home):
+                pass
         except OSError as error:
             raise FleetmartError(
                 f"{self.home} cannot be written ({error.strerror}). "
