@@ -1,15 +1,19 @@
 """The lake: every reading and every rejected row as received, in Delta tables partitioned by tenant.
 
-Rows of one load are appended in one commit and can be taken back as one, by `load_id`.
+Files of one batch of loads are added in one commit, which carries the batch's number as a Delta
+transaction: after a crash, the table itself says whether the batch is in it.
 """
 
+import json
+import os
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake.transaction import AddAction
 
 INSTANT = pa.timestamp("us", tz="UTC")
 READINGS = pa.schema(
@@ -22,6 +26,7 @@ READINGS = pa.schema(
         ("measured_at", INSTANT),
         ("value", pa.float64()),
         ("value_text", pa.string()),
+        ("unit", pa.string()),
         ("received_at", INSTANT),
         ("load_id", pa.string()),
         ("source", pa.string()),
@@ -40,6 +45,20 @@ REJECTED = pa.schema(
         ("received_at", INSTANT),
     ]
 )
+PARTITION_BY = ["tenant_id", "reading_date"]
+APPLICATION = "fleetmart"
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A Parquet file of one partition that is not in its table yet; instants are UTC texts, none in rejected rows."""
+
+    path: Path
+    partition: dict[str, str]
+    rows: int
+    file_bytes: int
+    first_at: str | None = None
+    last_at: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,21 +72,38 @@ class LakeFile:
     rows: int
 
 
-def append(table: Path, rows: pa.RecordBatchReader | pa.Table, partition_by: list[str], load_id: str) -> None:
-    """Append one load's rows in one atomic commit."""
-    write_deltalake(
-        table,
-        rows,
+def add(table: Path, schema: pa.Schema, staged: dict[str, list[Staged]], batch_id: int) -> None:
+    """Move the loads' staged files, by load, into the table's folders and add them in one atomic commit."""
+    actions = [
+        _action(table, _move(table, load_id, number, one), one)
+        for load_id, files_of_one in staged.items()
+        for number, one in enumerate(files_of_one)
+    ]
+    if not actions:
+        return
+    partition_by = [name for name in schema.names if name in PARTITION_BY]
+    if not DeltaTable.is_deltatable(str(table)):
+        DeltaTable.create(table, schema, partition_by=partition_by)
+    DeltaTable(table).create_write_transaction(
+        actions,
         mode="append",
+        schema=Schema.from_arrow(schema),
         partition_by=partition_by,
-        commit_properties=CommitProperties(custom_metadata={"load_id": load_id}),
+        commit_properties=CommitProperties(app_transactions=[Transaction(APPLICATION, batch_id)]),
     )
 
 
-def take_back(table: Path, load_id: str) -> None:
-    """Remove what an interrupted load left; `load_id` is made of a source's name and a hash, never of data."""
-    if DeltaTable.is_deltatable(str(table)):
-        DeltaTable(table).delete(f"load_id = '{load_id}'")
+def has_batch(table: Path, batch_id: int) -> bool:
+    """Whether this batch's commit is in the table."""
+    if not DeltaTable.is_deltatable(str(table)):
+        return False
+    return (DeltaTable(table).transaction_version(APPLICATION) or 0) >= batch_id
+
+
+def take_back_rejected(table: Path, load_ids: list[str]) -> None:
+    """Remove what an interrupted batch left; load ids are made of a source's name and a hash, never of data."""
+    listed = ", ".join(f"'{load_id}'" for load_id in load_ids)
+    DeltaTable(table).delete(f"load_id in ({listed})")
 
 
 def files(table: Path) -> list[LakeFile]:
@@ -85,3 +121,56 @@ def files(table: Path) -> list[LakeFile]:
         )
         for action in actions
     ]
+
+
+def compact(table: Path, most_files: int) -> int:
+    """Rewrite each partition of more than `most_files` files as one; returns how many files that spared.
+
+    Rows stay as they are, so whatever was built from them stays right.
+
+    Readers of an earlier version keep its files until `vacuum` removes them.
+    """
+    counts: dict[tuple[str, str], int] = {}
+    for file in files(table):
+        key = (file.tenant_id, str(file.reading_date))
+        counts[key] = counts.get(key, 0) + 1
+    spared = 0
+    for (tenant_id, day), count in counts.items():
+        if count > most_files:
+            done = DeltaTable(table).optimize.compact([("tenant_id", "=", tenant_id), ("reading_date", "=", day)])
+            spared += done["numFilesRemoved"] - done["numFilesAdded"]
+    return spared
+
+
+def vacuum(table: Path, hours: int) -> int:
+    """Delete files that no version of the last `hours` holds; returns how many."""
+    if not DeltaTable.is_deltatable(str(table)):
+        return 0
+    return len(DeltaTable(table).vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True))
+
+
+def _move(table: Path, load_id: str, number: int, staged: Staged) -> Path:
+    """The same name every time, so that a batch done again after a crash replaces what the crash left."""
+    depth = len(staged.partition)
+    folder = table.joinpath(*staged.path.parts[-1 - depth : -1])
+    folder.mkdir(parents=True, exist_ok=True)
+    with staged.path.open("rb") as file:
+        os.fsync(file.fileno())
+    target = folder / f"{load_id}-{number}.parquet"
+    os.replace(staged.path, target)
+    return target
+
+
+def _action(table: Path, path: Path, staged: Staged) -> AddAction:
+    statistics: dict[str, object] = {"numRecords": staged.rows}
+    if staged.first_at and staged.last_at:
+        statistics["minValues"] = {"measured_at": staged.first_at.replace(" ", "T") + "Z"}
+        statistics["maxValues"] = {"measured_at": staged.last_at.replace(" ", "T") + "Z"}
+    return AddAction(
+        path=str(path.relative_to(table)),
+        size=staged.file_bytes,
+        partition_values=staged.partition,
+        modification_time=int(path.stat().st_mtime * 1000),
+        data_change=True,
+        stats=json.dumps(statistics),
+    )

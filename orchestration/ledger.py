@@ -6,23 +6,36 @@ and each step's last act is one transaction here: killed before it, the step is 
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from orchestration.settings import Settings
 
 SCHEMA = """
-create table if not exists loads (
-    load_id text primary key, tenant_id text not null, source text not null, file_name text not null,
-    content_sha256 text not null, file_bytes integer not null,
-    status text not null check (status in ('reading', 'loaded', 'set aside')),
-    reason text, row_count integer, received_at text not null, finished_at text
+create table if not exists batches (
+    batch_id integer primary key autoincrement, started_at text not null
 );
+create table if not exists loads (
+    load_id text primary key, batch_id integer not null references batches,
+    tenant_id text not null, source text not null,
+    file_name text not null, content_sha256 text not null, file_bytes integer not null,
+    status text not null check (status in ('reading', 'staged', 'loaded', 'set aside')),
+    reason text, row_count integer, duplicate_row_count integer not null default 0,
+    repeat_count integer not null default 0, new_columns text, received_at text not null, finished_at text
+);
+create index if not exists loads_by_file on loads (source, file_name);
 create table if not exists load_tenants (
     load_id text not null references loads, tenant_id text not null, reading_count integer not null,
-    empty_count integer not null, rejected_count integer not null, first_measured_at text, last_measured_at text,
-    primary key (load_id, tenant_id)
+    empty_count integer not null, rejected_count integer not null, duplicate_count integer not null,
+    first_measured_at text, last_measured_at text, primary key (load_id, tenant_id)
+);
+create table if not exists source_columns (
+    source text not null, column_name text not null, load_id text not null references loads,
+    primary key (source, column_name)
+);
+create table if not exists sent_units (
+    metric text not null, unit text not null, load_id text not null references loads, primary key (metric, unit)
 );
 create table if not exists load_rejections (
     load_id text not null references loads, tenant_id text not null, metric text, reason text not null,
@@ -54,7 +67,12 @@ create table if not exists quality_results (
 );
 create table if not exists snapshots (
     tenant_id text not null, build_id integer not null, file_bytes integer not null, published_at text not null,
+    base_build_id integer, compact_bytes integer not null, detail_days integer not null,
     primary key (tenant_id, build_id)
+);
+create table if not exists operator_parts (
+    build_id integer not null, tenant_id text not null, tenant_build_id integer not null,
+    primary key (build_id, tenant_id)
 );
 """
 
@@ -68,13 +86,9 @@ def now() -> str:
 def ledger(settings: Settings) -> Iterator[sqlite3.Connection]:
     """A connection whose block is one transaction: kept when it ends, undone when it raises."""
     settings.prepare_home()
-    connection = sqlite3.connect(settings.ledger, timeout=30, isolation_level=None)
-    try:
-        connection.row_factory = sqlite3.Row
+    with closing(_connect(settings)) as connection:
         connection.execute("pragma journal_mode = wal")
-        connection.execute("pragma synchronous = full")
-        connection.execute("pragma foreign_keys = on")
-        connection.executescript(SCHEMA)
+        connection.executescript(f"begin immediate; {SCHEMA} commit;")
         connection.execute("begin immediate")
         try:
             yield connection
@@ -82,13 +96,21 @@ def ledger(settings: Settings) -> Iterator[sqlite3.Connection]:
             connection.execute("rollback")
             raise
         connection.execute("commit")
-    finally:
-        connection.close()
 
 
 def rows(settings: Settings, query: str, *parameters: Any) -> list[dict[str, Any]]:
     """The query's rows as dictionaries; empty when nothing was ever recorded."""
     if not settings.ledger.exists():
         return []
-    with ledger(settings) as connection:
+    with closing(_connect(settings)) as connection:
+        if connection.execute("select count(*) from sqlite_master").fetchone()[0] == 0:
+            return []
         return [dict(row) for row in connection.execute(query, parameters)]
+
+
+def _connect(settings: Settings) -> sqlite3.Connection:
+    connection = sqlite3.connect(settings.ledger, timeout=30, isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    connection.execute("pragma synchronous = full")
+    connection.execute("pragma foreign_keys = on")
+    return connection

@@ -12,9 +12,15 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from orchestration.settings import ROOT, Settings
+
+# An example of a property of whole builds takes half a minute: a few in every run, more by `make soak`.
+hypothesis.settings.register_profile("test", max_examples=2, derandomize=True)
+hypothesis.settings.register_profile("soak", max_examples=25)
+hypothesis.settings.load_profile("test")
 
 FLEETMART = str(Path(sys.executable).with_name("fleetmart"))
 
@@ -69,7 +75,9 @@ def small(tmp_path: Path) -> Callable[..., Settings]:
         for folder in ("registry", "sources"):
             if not (tmp_path / folder).exists():
                 shutil.copytree(ROOT / "orchestration" / folder, tmp_path / folder)
-        settings = Settings(home=tmp_path / name, registry=tmp_path / "registry", sources=tmp_path / "sources")
+        settings = Settings(
+            home=tmp_path / name, registry=tmp_path / "registry", sources=tmp_path / "sources", settle_seconds=0
+        )
         settings.prepare_home()
         return settings
 

@@ -7,7 +7,8 @@ import pytest
 
 from expectations.gate import gate
 from orchestration.build import build
-from orchestration.load import deliver, load_waiting
+from orchestration.landing import deliver
+from orchestration.load import load_waiting
 from orchestration.publish import publish_all
 from orchestration.settings import ROOT, Settings
 
