@@ -4,6 +4,7 @@ Results are kept as rows of counts and rules; Data Docs are written per tenant, 
 """
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -157,7 +158,9 @@ def _scope(settings: Settings, tenant_id: str) -> list["MetricRule"]:
 _VIEWS = """
 create or replace view gate.readings as
 select * from main.fct_readings
-where tenant_id = (select tenant_id from gate.tenant) and reading_date in (select day from gate.days);
+where tenant_id = (select tenant_id from gate.tenant) and reading_date in (select day from gate.days)
+    and reading_date between (select min(day) from gate.days) and (select max(day) from gate.days)
+    and reading_date <= (select day from build.as_of);
 
 create or replace view gate.metrics as select distinct metric from gate.readings;
 
@@ -191,7 +194,8 @@ select * from counted full join cube using (device_id, metric, hour_start) where
 create or replace view gate.local_readings as
 select * from main.fct_readings
 where tenant_id = (select tenant_id from gate.tenant) and local_day in (select day from gate.local_days)
-    and reading_date between (select min(day) - 2 from gate.days) and (select max(day) + 2 from gate.days);
+    and reading_date between (select min(day) - 2 from gate.days) and (select max(day) + 2 from gate.days)
+    and reading_date <= (select day from build.as_of);
 
 create or replace view gate.daily_mismatches as
 with counted as (select device_id, metric, local_day as day, count(*) as n from gate.local_readings group by all),
@@ -235,8 +239,8 @@ def _validate(settings: Settings, tenant_id: str, build: Build, rules: list["Met
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
-    for folder in (settings.quality / tenant_id / "docs", settings.quality / "operator" / "docs" / tenant_id):
-        context.add_data_docs_site(site_name=folder.parent.name, site_config=site_config(folder))
+    docs = settings.quality / tenant_id / "docs"
+    context.add_data_docs_site(site_name=tenant_id, site_config=site_config(docs))
     source = context.data_sources.add_sql(
         name=tenant_id,
         connection_string=f"duckdb:///{settings.warehouse}",
@@ -255,6 +259,7 @@ def _validate(settings: Settings, tenant_id: str, build: Build, rules: list["Met
         result = definition.run(result_format=COUNTS_ONLY, run_id=run)
         found += [_row(tenant_id, build, suite.name, one) for one in result.results]
     context.build_data_docs()
+    shutil.copytree(docs, settings.quality / "operator" / "docs" / tenant_id, dirs_exist_ok=True)
     write_operator_index(settings.quality / "operator" / "docs")
     source.get_execution_engine().close()
     source.get_engine().dispose()

@@ -12,12 +12,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import duckdb
 
 from orchestration import lake
-from orchestration.errors import FleetmartError
+from orchestration.errors import FleetmartError, WrongUse
 from orchestration.ledger import ledger, now, rows
 from orchestration.registry import Registry
 from orchestration.settings import ROOT, Settings
@@ -26,6 +27,19 @@ from orchestration.writer_lock import writer
 DBT_PROJECT = ROOT / "dbt_project"
 DBT = str(Path(sys.executable).with_name("fleetmart-dbt"))
 Partition = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Span:
+    """UTC days from `first` to `last`, both included, of one tenant or of all."""
+
+    first: date
+    last: date
+    tenant_id: str | None = None
+
+    def holds(self, file: lake.LakeFile) -> bool:
+        """Whether the file's partition is within the span."""
+        return self.first <= file.reading_date <= self.last and self.tenant_id in (None, file.tenant_id)
 
 
 @dataclass(frozen=True)
@@ -45,20 +59,44 @@ def latest_build(settings: Settings) -> Build | None:
     return Build(found[0]["build_id"], 0, bool(found[0]["full_refresh"]))
 
 
-def build(settings: Settings, full_refresh: bool = False, report: Callable[[str], None] = lambda line: None) -> Build:
-    """Rebuild what new loads touched and return the build; without anything new, the build that stands.
+def build(
+    settings: Settings,
+    full_refresh: bool = False,
+    report: Callable[[str], None] = lambda line: None,
+    span: Span | None = None,
+) -> Build:
+    """Rebuild what new loads touched, and a span if given; without anything to do, the build that stands.
 
     Raises FleetmartError when nothing was ever loaded, the registry is wrong, or dbt failed.
     """
-    with candidate(settings, full_refresh) as new:
+    with candidate(settings, full_refresh, span) as new:
         if new.partitions:
             report(f"build {new.build_id}: {new.partitions:,} tenant-days{', all of them' if new.full_refresh else ''}")
             run_dbt(settings, ["build", *dbt_flags(new)], report)
     return new
 
 
+def backfill(settings: Settings, span: Span, report: Callable[[str], None] = lambda line: None) -> list[Build]:
+    """Rebuild a past span from the lake, month by month, so that memory does not grow with the span.
+
+    Raises WrongUse when no partition of the lake lies within it.
+    """
+    with writer(settings, "backfill"):
+        files = [file for file in lake.files(settings.lake_readings) if span.holds(file)]
+        if not files:
+            whose = span.tenant_id or "any tenant"
+            raise WrongUse(f"The lake has no readings of {whose} from {span.first} to {span.last}.")
+        months = sorted({file.reading_date.replace(day=1) for file in files})
+        builds = []
+        for number, month in enumerate(months, start=1):
+            days = [file.reading_date for file in files if file.reading_date.replace(day=1) == month]
+            builds.append(build(settings, report=report, span=Span(min(days), max(days), span.tenant_id)))
+            report(f"backfill {number}/{len(months)}: {month:%Y-%m}, {builds[-1].partitions:,} tenant-days")
+        return builds
+
+
 @contextmanager
-def candidate(settings: Settings, full_refresh: bool = False) -> Iterator[Build]:
+def candidate(settings: Settings, full_refresh: bool = False, span: Span | None = None) -> Iterator[Build]:
     """Prepare the warehouse for dbt and, if the block ends well, record the build as done."""
     with writer(settings, "build"):
         registry = Registry(settings.registry)
@@ -70,7 +108,7 @@ def candidate(settings: Settings, full_refresh: bool = False) -> Iterator[Build]
                 f"{settings.landing}/<source>/ and run `fleetmart load`."
             )
         full_refresh = full_refresh or inputs != _built_inputs(settings)
-        touched = _touched(settings, lake_files, full_refresh)
+        touched = _touched(settings, lake_files, full_refresh, span)
         standing = latest_build(settings)
         if not touched and standing:
             yield standing
@@ -134,15 +172,22 @@ def _built_inputs(settings: Settings) -> str | None:
     return found[0]["inputs"] if found else None
 
 
-def _touched(settings: Settings, lake_files: list[lake.LakeFile], full_refresh: bool) -> list[Partition]:
+def _touched(
+    settings: Settings, lake_files: list[lake.LakeFile], full_refresh: bool, span: Span | None
+) -> list[Partition]:
     if full_refresh:
         return sorted({(file.tenant_id, str(file.reading_date)) for file in lake_files})
     found = rows(
         settings,
         "select distinct p.tenant_id, reading_date from load_partitions p join loads using (load_id) "
-        "where build_id is null and status = 'loaded' order by 1, 2",
+        "where build_id is null and status = 'loaded' "
+        # the day of readings from the future has come
+        "union select p.tenant_id, reading_date from load_partitions p join builds b using (build_id) "
+        "where reading_date > substr(b.started_at, 1, 10) and reading_date <= substr(?, 1, 10)",
+        now(),
     )
-    return [(row["tenant_id"], row["reading_date"]) for row in found]
+    asked = {(file.tenant_id, str(file.reading_date)) for file in lake_files if span and span.holds(file)}
+    return sorted({(row["tenant_id"], row["reading_date"]) for row in found} | asked)
 
 
 def _start(settings: Settings, inputs: str, touched: list[Partition], full_refresh: bool) -> int:
@@ -159,8 +204,8 @@ def _start(settings: Settings, inputs: str, touched: list[Partition], full_refre
 def _finish(settings: Settings, build_id: int) -> None:
     with ledger(settings) as connection:
         connection.execute(
-            "update load_partitions set build_id = ? where build_id is null "
-            "and (tenant_id, reading_date) in "
+            "update load_partitions set build_id = ? where "
+            "(tenant_id, reading_date) in "
             "(select tenant_id, reading_date from build_partitions where build_id = ?)",
             (build_id, build_id),
         )
@@ -171,13 +216,16 @@ def _prepare_warehouse(
     settings: Settings, registry: Registry, lake_files: list[lake.LakeFile], touched: list[Partition]
 ) -> None:
     """Registry, scopes and the view over the touched partitions' files, where dbt's sources look for them."""
+    sent_units = [tuple(row.values()) for row in rows(settings, "select metric, unit from sent_units order by 1, 2")]
+    today = datetime.now(UTC).date()
     with duckdb.connect(str(settings.warehouse)) as connection:
-        registry.write_to(connection)
+        registry.write_to(connection, sent_units)
         connection.execute("create schema if not exists build; create schema if not exists lake")
+        connection.execute("create or replace table build.as_of as select $1::date as day", [today])
         connection.execute("create or replace table build.lake_partitions (tenant_id varchar, day date)")
         connection.executemany(
             "insert into build.lake_partitions values (?, ?)",
-            sorted({(file.tenant_id, str(file.reading_date)) for file in lake_files}),
+            sorted({(file.tenant_id, str(file.reading_date)) for file in lake_files if file.reading_date <= today}),
         )
         connection.execute("create or replace table build.touched_partitions (tenant_id varchar, day date)")
         connection.executemany("insert into build.touched_partitions values (?, ?)", touched)
@@ -231,6 +279,7 @@ def _create_lake_view(connection: duckdb.DuckDBPyConnection, paths: list[str]) -
     """The paths are the lake's own file names; a view cannot take them as parameters."""
     listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
     connection.execute(
-        f"create or replace view lake.readings as select * from read_parquet([{listed}], "
+        f"create or replace view lake.readings as select {', '.join(lake.READINGS.names)} "
+        f"from read_parquet([{listed}], "
         "hive_partitioning = true, hive_types = {'tenant_id': varchar, 'reading_date': date})"
     )

@@ -1,11 +1,14 @@
 """What passed the gate becomes what people see: one immutable file per tenant, swapped in at once.
 
-A tenant's snapshot is copied from the warehouse; the operator's is put together from the tenants'
-current snapshots, so the operator's staff see exactly what each tenant sees, and nothing unproven.
+A tenant's snapshot holds its rows of the warehouse. When a single build changed them since the last
+one, that file is copied and just the slices that the build touched are replaced in the copy, so the
+work grows with what was touched. The operator's is put together from the tenants' current snapshots in the same
+way, so the operator's staff see exactly what each tenant sees, and nothing unproven.
 """
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +39,7 @@ class Mart:
     name: str
     columns: dict[str, str]
     published_where: str | None
+    touched_by: dict[str, str] | None
     in_ledger: bool
 
     @property
@@ -101,14 +105,22 @@ def publish(settings: Settings, tenant_id: str, build_id: int) -> Snapshot:
                 f"See {settings.quality / tenant_id / 'docs' / 'index.html'}."
             )
         marts = published_marts(settings)
-        with _new_snapshot(settings, tenant_id, build_id) as connection:
+        base = _base_of(settings, tenant_id, build_id)
+        with _new_snapshot(settings, tenant_id, build_id, base) as connection:
             connection.execute(f"attach {_quoted(settings.warehouse)} as warehouse (read_only)")
-            connection.execute("set variable tenant_id = $1", [tenant_id])
             connection.execute("set variable detail_days = $1", [settings.detail_days])
-            _create_tables(connection, marts)
+            connection.begin()
+            if base is None:
+                _create_tables(connection, marts)
+            # what a mart publishes may depend on marts that publish all they have
             for mart in sorted(marts, key=lambda mart: mart.published_where is not None):
-                _copy_mart(settings, connection, mart, tenant_id)
-        return _record(settings, tenant_id, build_id)
+                if mart.in_ledger:
+                    connection.execute(f"delete from snapshot.{mart.name}")
+                    _copy_ledger_table(settings, connection, mart, tenant_id)
+                else:
+                    _replace(connection, mart, "warehouse.main", tenant_id, only_touched=base is not None)
+            connection.commit()
+        return _record(settings, tenant_id, build_id, base)
 
 
 def published_marts(settings: Settings) -> list[Mart]:
@@ -122,6 +134,7 @@ def published_marts(settings: Settings) -> list[Mart]:
             name=node["name"],
             columns={name: column["data_type"] for name, column in node["columns"].items()},
             published_where=node["config"].get("meta", {}).get("published_where"),
+            touched_by=node["config"].get("touched_by"),
             in_ledger=node in tables,
         )
         for node in marts + tables
@@ -153,38 +166,138 @@ def _operator_is_behind(settings: Settings) -> bool:
 
 def _publish_operator(settings: Settings, build_id: int) -> Snapshot:
     marts = published_marts(settings)
-    tenants = [
-        path
-        for folder in sorted(settings.serving.iterdir())
-        if folder.name != OPERATOR and (path := current_snapshot(settings, folder.name))
-    ]
-    with _new_snapshot(settings, OPERATOR, build_id) as connection:
-        _create_tables(connection, marts)
-        for path in tenants:
+    current = {
+        tenant_id: snapshot
+        for tenant_id in _tenants_served(settings)
+        if (snapshot := _current_record(settings, tenant_id))
+    }
+    base, parts = _operator_base(settings, marts)
+    with _new_snapshot(settings, OPERATOR, build_id, base) as connection:
+        connection.execute(f"attach {_quoted(settings.warehouse)} as warehouse (read_only)")
+        connection.execute("set variable detail_days = $1", [settings.detail_days])
+        if base is None:
+            _create_tables(connection, marts)
+        shared = [mart for mart in marts if not mart.has_tenant]
+        for mart in shared:
+            connection.execute(f"delete from snapshot.{mart.name}")
+        for tenant_id, snapshot in current.items():
+            path = settings.serving / tenant_id / f"v{snapshot['build_id']}.duckdb"
             connection.execute(f"attach {_quoted(path)} as one (read_only)")
-            for mart in marts:
-                rows_of_one = f"select * from one.{mart.name}"
-                if not mart.has_tenant:
-                    rows_of_one += f" except select * from snapshot.{mart.name}"
-                connection.execute(f"insert into snapshot.{mart.name} by name {rows_of_one}")
+            connection.begin()
+            for mart in shared:
+                connection.execute(
+                    f"insert into snapshot.{mart.name} by name "
+                    f"select * from one.{mart.name} except select * from snapshot.{mart.name}"
+                )
+            if parts.get(tenant_id) != snapshot["build_id"]:
+                # the warehouse knows the slices of its latest build only
+                is_next = snapshot["build_id"] == build_id and parts.get(tenant_id, 0) == snapshot["base_build_id"]
+                for mart in marts:
+                    if mart.has_tenant:
+                        _replace(connection, mart, "one", tenant_id, only_touched=is_next)
+            connection.commit()
             connection.execute("detach one")
         for mart in marts:
             if mart.in_ledger:
+                connection.execute(f"delete from snapshot.{mart.name} where tenant_id = $1", [OPERATOR])
                 _copy_ledger_table(settings, connection, mart, OPERATOR)
-    return _record(settings, OPERATOR, build_id)
+    builds = {tenant_id: snapshot["build_id"] for tenant_id, snapshot in current.items()}
+    return _record(settings, OPERATOR, build_id, base, builds)
+
+
+def _tenants_served(settings: Settings) -> list[str]:
+    return sorted(folder.name for folder in settings.serving.iterdir() if folder.name != OPERATOR)
+
+
+def _current_record(settings: Settings, tenant_id: str) -> dict | None:
+    """The ledger's row of the snapshot that readers open now."""
+    path = current_snapshot(settings, tenant_id)
+    if path is None:
+        return None
+    found = rows(settings, "select * from snapshots where tenant_id = ? and build_id = ?", tenant_id, path.stem[1:])
+    return found[0] if found else None
+
+
+def _base_of(settings: Settings, tenant_id: str, build_id: int) -> dict | None:
+    """The current snapshot, if this build alone changed the tenant since, and not as a full refresh; else None."""
+    current = _current_record(settings, tenant_id)
+    if current is None or current["build_id"] == build_id or _is_outgrown(current):
+        return None
+    if current["detail_days"] != settings.detail_days:
+        return None
+    since = rows(
+        settings,
+        "select build_id, full_refresh from builds where status = 'built' and build_id > ? and (full_refresh or "
+        "build_id in (select build_id from build_partitions where tenant_id = ?))",
+        current["build_id"],
+        tenant_id,
+    )
+    is_next = [(one["build_id"], one["full_refresh"]) for one in since] == [(build_id, 0)]
+    return current if is_next else None
+
+
+def _operator_base(settings: Settings, marts: list[Mart]) -> tuple[dict | None, dict[str, int]]:
+    """The operator's current snapshot and which build of each tenant it holds; nothing when it must be made anew."""
+    current = _current_record(settings, OPERATOR)
+    if current is None or _is_outgrown(current) or _has_other_columns(settings, current, marts):
+        return None, {}
+    parts = rows(
+        settings, "select tenant_id, tenant_build_id from operator_parts where build_id = ?", current["build_id"]
+    )
+    return current, {one["tenant_id"]: one["tenant_build_id"] for one in parts}
+
+
+def _has_other_columns(settings: Settings, current: dict, marts: list[Mart]) -> bool:
+    path = settings.serving / current["tenant_id"] / f"v{current['build_id']}.duckdb"
+    with duckdb.connect(str(path), read_only=True) as connection:
+        found = connection.execute("select table_name, column_name from duckdb_columns() where not internal").fetchall()
+    return set(found) != {(mart.name, column) for mart in marts for column in mart.columns}
+
+
+def _is_outgrown(snapshot: dict) -> bool:
+    """Replaced rows leave room behind in the file; when it has doubled, the next one is written from the start."""
+    return snapshot["file_bytes"] > 2 * snapshot["compact_bytes"]
+
+
+def _replace(
+    connection: duckdb.DuckDBPyConnection, mart: Mart, database: str, tenant_id: str, only_touched: bool
+) -> None:
+    """Replace a tenant's rows of a mart by those of `database`, all of them or the slices that the build touched."""
+    of_tenant = f"tenant_id = {_literal(tenant_id)}" if mart.has_tenant else "true"
+    slices = "true"
+    if only_touched and mart.touched_by:
+        scope, day = mart.touched_by["scope"], mart.touched_by["day"]
+        slices = f"{day} in (select day from warehouse.build.{scope} where {of_tenant})"
+    published = mart.published_where or "true"
+    if database != "warehouse.main":
+        published = published.replace("snapshot.", f"{database}.")
+    connection.execute(f"delete from snapshot.{mart.name} where {of_tenant} and {slices}")
+    connection.execute(
+        f"insert into snapshot.{mart.name} by name "
+        f"select * from {database}.{mart.name} where {of_tenant} and {slices} and {published}"
+    )
+    if only_touched:
+        # the horizon moved on with the newest day
+        connection.execute(f"delete from snapshot.{mart.name} where {of_tenant} and not ({published})")
 
 
 @contextmanager
-def _new_snapshot(settings: Settings, tenant_id: str, build_id: int) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A new file, attached as `snapshot`; when the block ends well it is sealed and becomes `current`."""
+def _new_snapshot(
+    settings: Settings, tenant_id: str, build_id: int, base: dict | None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A new file, empty or a copy of `base`, attached as `snapshot`; when the block ends well it becomes `current`."""
     folder = settings.serving / tenant_id
     folder.mkdir(parents=True, exist_ok=True)
     final, partial = folder / f"v{build_id}.duckdb", folder / f".v{build_id}.duckdb.part"
     for left_over in (*folder.glob(".*.part"), *folder.glob(".*.part.wal")):
         left_over.unlink()
+    if base is not None:
+        shutil.copyfile(folder / f"v{base['build_id']}.duckdb", partial)
     with duckdb.connect(config={"memory_limit": settings.memory_limit}) as connection:
         connection.execute("set TimeZone = 'UTC'")
-        connection.execute(f"attach {_quoted(partial)} as snapshot")
+        # the file is nobody's before it is whole: it needs no log, and one checkpoint at its end
+        connection.execute("set checkpoint_threshold = '1TB'")
+        connection.execute(f"attach {_quoted(partial)} as snapshot (recovery_mode no_wal_writes)")
         yield connection
         connection.execute("checkpoint snapshot")
         connection.execute("detach snapshot")
@@ -203,25 +316,17 @@ def _create_tables(connection: duckdb.DuckDBPyConnection, marts: list[Mart]) -> 
         connection.execute(f"create table snapshot.{mart.name} ({columns})")
 
 
-def _copy_mart(settings: Settings, connection: duckdb.DuckDBPyConnection, mart: Mart, tenant_id: str) -> None:
-    if mart.in_ledger:
-        _copy_ledger_table(settings, connection, mart, tenant_id)
-        return
-    conditions = ["tenant_id = getvariable('tenant_id')"] if mart.has_tenant else []
-    conditions += [mart.published_where] if mart.published_where else []
-    where = f" where {' and '.join(conditions)}" if conditions else ""
-    connection.execute(f"insert into snapshot.{mart.name} by name select * from warehouse.main.{mart.name}{where}")
-
-
 LEDGER_TABLES = {
     "loads": "select l.load_id, coalesce(t.tenant_id, l.tenant_id) as tenant_id, l.source, l.file_name, l.status, "
     "l.reason, l.file_bytes, l.row_count, coalesce(t.reading_count, 0) as reading_count, "
     "coalesce(t.empty_count, 0) as empty_count, coalesce(t.rejected_count, 0) as rejected_count, "
+    "coalesce(t.duplicate_count, 0) as duplicate_count, coalesce(t.reading_count + t.empty_count + t.rejected_count "
+    "+ t.duplicate_count, 0) as value_count, l.repeat_count, l.new_columns, "
     "t.first_measured_at, t.last_measured_at, l.received_at from loads l left join load_tenants t using (load_id) "
-    "where l.status <> 'reading' and coalesce(t.tenant_id, l.tenant_id) = ?",
+    "where l.status in ('loaded', 'set aside') and coalesce(t.tenant_id, l.tenant_id) = ?",
     "rejected_rows_summary": "select r.tenant_id, r.load_id, l.source, l.file_name, r.metric, r.reason, "
     "r.rejected_count, r.first_source_row, l.received_at from load_rejections r join loads l using (load_id) "
-    "where r.tenant_id = ?",
+    "where l.status = 'loaded' and r.tenant_id = ?",
     "quality_verdicts": "select * from quality_verdicts where tenant_id = ?",
     "quality_results": "select * from quality_results where tenant_id = ?",
 }
@@ -243,13 +348,29 @@ def _copy_ledger_table(settings: Settings, connection: duckdb.DuckDBPyConnection
     connection.unregister("ledger_rows")
 
 
-def _record(settings: Settings, tenant_id: str, build_id: int) -> Snapshot:
+def _record(
+    settings: Settings, tenant_id: str, build_id: int, base: dict | None, parts: dict[str, int] | None = None
+) -> Snapshot:
     folder = settings.serving / tenant_id
     snapshot = Snapshot(tenant_id, build_id, (folder / f"v{build_id}.duckdb").stat().st_size, now())
+    compact_bytes = base["compact_bytes"] if base else snapshot.file_bytes
+    base_build_id = base["build_id"] if base else None
     with ledger(settings) as connection:
         connection.execute(
-            "insert or replace into snapshots values (?, ?, ?, ?)",
-            (tenant_id, build_id, snapshot.file_bytes, snapshot.published_at),
+            "insert or replace into snapshots values (?, ?, ?, ?, ?, ?, ?)",
+            (
+                tenant_id,
+                build_id,
+                snapshot.file_bytes,
+                snapshot.published_at,
+                base_build_id,
+                compact_bytes,
+                settings.detail_days,
+            ),
+        )
+        connection.execute("delete from operator_parts where build_id = ? and ? = 'operator'", (build_id, tenant_id))
+        connection.executemany(
+            "insert into operator_parts values (?, ?, ?)", [(build_id, *part) for part in (parts or {}).items()]
         )
     versions = sorted(folder.glob("v*.duckdb"), key=lambda path: int(path.stem[1:]))
     for old in versions[:-SNAPSHOTS_KEPT]:
@@ -257,5 +378,9 @@ def _record(settings: Settings, tenant_id: str, build_id: int) -> Snapshot:
     return snapshot
 
 
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
 def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
+    return _literal(str(path))

@@ -4,11 +4,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from expectations.gate import Verdict, gate
-from orchestration.build import Build, build
+from orchestration import lake
+from orchestration.build import Build, Span, backfill, build
 from orchestration.load import Loaded, load_waiting
 from orchestration.publish import Published, publish_all
 from orchestration.settings import Settings
 from orchestration.writer_lock import writer
+
+
+@dataclass(frozen=True)
+class Maintained:
+    """What a call of maintain did: files of the lake spared by making one of many, and old files deleted."""
+
+    files_spared: int
+    files_deleted: int
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What a backfill or full refresh did."""
+
+    builds: list[Build]
+    verdicts: list[Verdict]
+    published: Published
 
 
 @dataclass(frozen=True)
@@ -35,3 +53,23 @@ def run_waiting(settings: Settings, report: Callable[[str], None] = lambda line:
             gate(settings, report),
             publish_all(settings, report),
         )
+
+
+def rebuild(settings: Settings, span: Span | None, report: Callable[[str], None] = lambda line: None) -> Rebuilt:
+    """Rebuild a past span, or everything, from the lake; judge it, and publish what passed."""
+    with writer(settings, "rebuild"):
+        builds = backfill(settings, span, report) if span else [build(settings, full_refresh=True, report=report)]
+        return Rebuilt(builds, gate(settings, report), publish_all(settings, report))
+
+
+def maintain(settings: Settings) -> Maintained:
+    """Make one file of each partition's many, and delete what no version of the last `lake_hours` needs.
+
+    Neither readers of snapshots nor those of recent versions of the lake notice.
+    """
+    with writer(settings, "maintain"):
+        spared = lake.compact(settings.lake_readings, 1)
+        deleted = sum(
+            lake.vacuum(table, settings.lake_hours) for table in (settings.lake_readings, settings.lake_rejected)
+        )
+        return Maintained(spared, deleted)

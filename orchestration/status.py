@@ -4,8 +4,8 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+from orchestration.landing import waiting_files
 from orchestration.ledger import rows
-from orchestration.load import waiting_files
 from orchestration.publish import current_snapshot
 from orchestration.settings import Settings
 

@@ -11,8 +11,9 @@ import pytest
 from expectations.gate import gate, verdict_of
 from orchestration.build import build
 from orchestration.errors import FleetmartError, WrongUse
+from orchestration.landing import deliver
 from orchestration.ledger import ledger, rows
-from orchestration.load import deliver, load_waiting
+from orchestration.load import load_waiting
 from orchestration.publish import GateNotPassed, current_snapshot, publish, publish_all, published_marts
 from orchestration.settings import ROOT, Settings
 from orchestration.snapshot_sql import query

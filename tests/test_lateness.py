@@ -7,7 +7,8 @@ from pathlib import Path
 import duckdb
 
 from orchestration.build import build
-from orchestration.load import deliver, load_waiting
+from orchestration.landing import deliver
+from orchestration.load import load_waiting
 from orchestration.settings import ROOT, Settings
 from tests.state import assert_same, marts_of
 

@@ -1,5 +1,9 @@
 {# Clock arithmetic that engines spell differently. Instants are UTC timestamps without zone. #}
 
+{# An instant with a zone as a UTC timestamp without one; asking the zone library costs ten times as much. #}
+{% macro utc_timestamp(instant) -%} {{ return(adapter.dispatch('utc_timestamp')(instant)) }} {%- endmacro %}
+{% macro duckdb__utc_timestamp(instant) -%} make_timestamp(epoch_us({{ instant }})) {%- endmacro %}
+
 {# The site's wall clock at a UTC instant. #}
 {% macro to_local(instant, zone) -%} {{ return(adapter.dispatch('to_local')(instant, zone)) }} {%- endmacro %}
 {% macro duckdb__to_local(instant, zone) -%}
@@ -16,6 +20,15 @@
 {% macro seconds_between(earlier, later) -%} {{ return(adapter.dispatch('seconds_between')(earlier, later)) }} {%- endmacro %}
 {% macro duckdb__seconds_between(earlier, later) -%}
     (epoch_us({{ later }}) - epoch_us({{ earlier }})) / 1000000.0
+{%- endmacro %}
+
+{# The UTC instant at which a local day begins: where clocks go back over midnight, the first of the two. #}
+{% macro local_day_start(day, zone) -%}
+    case
+        when cast({{ to_local('(' ~ to_utc(day, zone) ~ ' - interval 1 hour)', zone) }} as date) = {{ day }}
+            then {{ to_utc(day, zone) }} - interval 1 hour
+        else {{ to_utc(day, zone) }}
+    end
 {%- endmacro %}
 
 {# Length of a local day in seconds: 23 and 25 hours when clocks change. #}

@@ -7,7 +7,8 @@
 {% macro get_incremental_replace_touched_sql(arg_dict) %}
     {%- set touched = config.require('touched_by') -%}
     {%- set columns = get_quoted_csv(arg_dict['dest_columns'] | map(attribute='name')) -%}
-    delete from {{ arg_dict['target_relation'] }} where {{ in_touched(touched['scope'], touched['day']) }};
+    delete from {{ arg_dict['target_relation'] }} where {{ in_touched(touched['scope'], touched['day']) }}
+        and {{ near_touched(touched['scope'], touched['day'], 0) }};
     insert into {{ arg_dict['target_relation'] }} ({{ columns }})
     select {{ columns }} from {{ arg_dict['temp_relation'] }}
 {% endmacro %}

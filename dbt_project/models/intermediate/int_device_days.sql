@@ -13,7 +13,7 @@ with heard as (
             as out_of_range_count,
         sum(readings.received_count - 1) as duplicate_count,
         max(readings.measured_at) as last_seen_at
-    from {{ ref('fct_readings') }} as readings
+    from {{ ref('int_readings_to_date') }} as readings
     left join {{ ref('stg_device_metrics') }} as rules
         on readings.tenant_id = rules.tenant_id
         and readings.device_id = rules.device_id

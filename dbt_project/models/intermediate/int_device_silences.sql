@@ -1,6 +1,6 @@
 with instants as (
     select distinct tenant_id, device_id, local_day as day, measured_at as instant
-    from {{ ref('fct_readings') }}
+    from {{ ref('int_readings_to_date') }}
     where {{ in_touched('touched_days', 'local_day') }}
         and {{ near_touched('touched_days', 'reading_date') }}
 ),

@@ -8,7 +8,7 @@ with watched as (
         readings.value,
         rules.stuck_after_minutes,
         readings.value is not distinct from lag(readings.value) over sensor_day as is_same
-    from {{ ref('fct_readings') }} as readings
+    from {{ ref('int_readings_to_date') }} as readings
     inner join {{ ref('stg_device_metrics') }} as rules
         on readings.tenant_id = rules.tenant_id
         and readings.device_id = rules.device_id

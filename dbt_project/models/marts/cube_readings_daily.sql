@@ -13,7 +13,7 @@ with daily as (
         unit,
         local_day as day,
         {{ reading_measures() }}
-    from {{ ref('fct_readings') }}
+    from {{ ref('int_readings_to_date') }}
     where {{ in_touched('touched_days', 'local_day') }}
         and {{ near_touched('touched_days', 'reading_date') }}
     group by tenant_id, site_id, device_id, metric, unit, local_day

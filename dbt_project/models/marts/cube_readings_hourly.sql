@@ -13,7 +13,7 @@ with hourly as (
         unit,
         date_trunc('hour', measured_at) as hour_start,
         {{ reading_measures() }}
-    from {{ ref('fct_readings') }}
+    from {{ ref('int_readings_to_date') }}
     where {{ in_touched('touched_partitions', 'reading_date') }}
         and {{ near_touched('touched_partitions', 'reading_date', 0) }}
     group by tenant_id, site_id, device_id, metric, unit, date_trunc('hour', measured_at)
@@ -23,7 +23,7 @@ placed as (
     select
         {{ reading_labels('hourly') }},
         hourly.hour_start,
-        {{ to_local('hourly.hour_start', "coalesce(sites.timezone, 'UTC')") }} as hour_start_local,
+        local_hours.hour_start_local,
         hourly.reading_count,
         hourly.valid_count,
         3600 / rules.interval_seconds as expected_count,
@@ -36,6 +36,8 @@ placed as (
         hourly.value_stddev
     from hourly
     {{ join_labels('hourly') }}
+    left join {{ ref('int_local_hours') }} as local_hours
+        on hourly.hour_start = local_hours.hour_start and coalesce(sites.timezone, 'UTC') = local_hours.timezone
 )
 
 select
@@ -63,3 +65,6 @@ select
     value_last,
     value_stddev
 from placed
+{% if not is_incremental() -%}
+order by hour_start, tenant_id
+{%- endif %}

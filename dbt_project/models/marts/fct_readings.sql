@@ -8,15 +8,25 @@ with received as (
     select * from {{ ref('stg_readings') }}
 ),
 
-latest as (
-    select
-        *,
-        count(*) over same_instant as received_count
+-- few instants come twice, so only these are put in order
+repeated as (
+    select tenant_id, reading_date, device_id, metric, measured_at, count(*) as received_count
     from received
-    window same_instant as (partition by tenant_id, device_id, metric, measured_at)
+    group by tenant_id, reading_date, device_id, metric, measured_at
+    having count(*) > 1
+),
+
+latest as (
+    select received.*, 1 as received_count
+    from received
+    anti join repeated using (tenant_id, reading_date, device_id, metric, measured_at)
+    union all
+    select received.*, repeated.received_count
+    from received
+    inner join repeated using (tenant_id, reading_date, device_id, metric, measured_at)
     qualify row_number() over (
-        partition by tenant_id, device_id, metric, measured_at
-        order by received_at desc, load_id desc, source_row desc
+        partition by received.tenant_id, received.device_id, received.metric, received.measured_at
+        order by received.received_at desc, received.load_id desc, received.source_row desc
     ) = 1
 ),
 
@@ -28,12 +38,17 @@ canonical as (
         latest.metric,
         latest.measured_at,
         latest.reading_date,
-        cast({{ to_local('latest.measured_at', "coalesce(devices.timezone, sites.timezone, 'UTC')") }} as date)
-            as local_day,
         case
+            when latest.measured_at < local_days.second_start then local_days.first_day
+            when latest.measured_at < local_days.third_start then local_days.second_day
+            else local_days.third_day
+        end as local_day,
+        case
+            when latest.unit is not null then latest.value * sent.unit_factor + sent.unit_offset
             when rules.unit_factor = 1 and rules.unit_offset = 0 then latest.value
             else coalesce(latest.value * rules.unit_factor + rules.unit_offset, latest.value)
         end as value,
+        latest.unit is not null and latest.value is not null and sent.unit_factor is null as is_unit_unknown,
         latest.value_text,
         coalesce(rules.unit, metrics.unit) as unit,
         devices.device_id is not null as is_device_known,
@@ -50,9 +65,14 @@ canonical as (
         on latest.tenant_id = devices.tenant_id and latest.device_id = devices.device_id
     left join {{ source('registry', 'sites') }} as sites
         on latest.tenant_id = sites.tenant_id and latest.site_id = sites.site_id
+    left join {{ ref('int_local_days') }} as local_days
+        on latest.reading_date = local_days.utc_day
+        and coalesce(devices.timezone, sites.timezone, 'UTC') = local_days.timezone
     left join {{ ref('stg_device_metrics') }} as rules
         on latest.tenant_id = rules.tenant_id and latest.device_id = rules.device_id and latest.metric = rules.metric
     left join {{ source('registry', 'metrics') }} as metrics on latest.metric = metrics.metric
+    left join {{ source('registry', 'sent_units') }} as sent
+        on latest.metric = sent.metric and latest.unit = sent.unit
 ),
 
 judged as (
@@ -61,6 +81,7 @@ judged as (
         case
             when not is_device_known then 'device not registered'
             when not is_metric_known then 'metric not registered for the device''s model'
+            when is_unit_unknown then 'unit not convertible'
             when measured_at > received_at + interval 10 minutes then 'measured after it was received'
             when value < valid_min then 'below the valid range'
             when value > valid_max then 'above the valid range'
@@ -87,3 +108,7 @@ select
     source,
     source_row
 from judged
+{% if not is_incremental() -%}
+-- days lie together, so that a later build reads little beside those it touches
+order by reading_date, tenant_id
+{%- endif %}

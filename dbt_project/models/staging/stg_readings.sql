@@ -4,10 +4,11 @@ select
     site_id,
     device_id,
     metric,
-    measured_at at time zone 'UTC' as measured_at,
+    {{ utc_timestamp('measured_at') }} as measured_at,
     value,
     value_text,
-    received_at at time zone 'UTC' as received_at,
+    unit,
+    {{ utc_timestamp('received_at') }} as received_at,
     load_id,
     source,
     source_row
