@@ -1,0 +1,179 @@
+"""A simulated fleet is the same every time, and the product finds in it what the truth says was injected."""
+
+import filecmp
+import json
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from orchestration.build import build
+from orchestration.landing import deliver
+from orchestration.ledger import rows
+from orchestration.load import Loaded, load_waiting
+from orchestration.settings import Settings
+from orchestration.simulate import FAULTS, Fleet, simulate
+from tests.conftest import run_fleetmart
+
+START = date(2024, 3, 25)  # the week in which Berlin's clocks go forward
+
+
+def fleet(seed: int = 3, faults: tuple[str, ...] = (), days: int = 10) -> Fleet:
+    return Fleet(2, 7, 5, days, seed, START, 900, faults)
+
+
+def loaded(folder: Path, home: Path) -> tuple[Settings, Loaded]:
+    settings = Settings(home=home, sources=folder / "sources", registry=folder / "registry", settle_seconds=0)
+    parts = []
+    for part in ("daily", "later"):
+        deliver(settings, "simulated", sorted((folder / "landing" / "simulated" / part).iterdir()))
+        parts.append(load_waiting(settings))
+    return settings, Loaded(**{key: getattr(parts[0], key) + getattr(parts[1], key) for key in vars(parts[0])})
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Loaded, dict]:
+    """A fleet with every kind of fault, loaded and built."""
+    folder = tmp_path_factory.mktemp("faulty")
+    simulate(fleet(faults=tuple(FAULTS)), folder / "fleet")
+    settings, total = loaded(folder / "fleet", folder / "home")
+    build(settings)
+    return settings, total, json.loads((folder / "fleet" / "truth.json").read_text())
+
+
+def injected(truth: dict, kind: str) -> list[dict]:
+    return [fault for fault in truth["faults"] if fault["kind"] == kind]
+
+
+def ask(settings: Settings, query: str, **parameters: object) -> list[tuple]:
+    with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
+        return connection.execute(query, parameters).fetchall()
+
+
+def test_the_same_arguments_write_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
+    for name, seed in (("one", 3), ("two", 3), ("other", 4)):
+        simulate(fleet(seed, tuple(FAULTS)), tmp_path / name)
+    files = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file()]
+    same, different, missing = filecmp.cmpfiles(tmp_path / "one", tmp_path / "two", files, shallow=False)
+    assert (len(same), different, missing) == (len(files), [], [])
+    daily = [file for file in files if "daily" in file.parts]
+    assert filecmp.cmpfiles(tmp_path / "one", tmp_path / "other", daily, shallow=False)[0] == []
+
+
+def test_a_clean_fleet_loads_to_the_last_reading(tmp_path: Path) -> None:
+    truth = simulate(fleet(days=3), tmp_path / "fleet")
+    settings, total = loaded(tmp_path / "fleet", tmp_path / "home")
+    assert total.readings == truth.rows == sum(truth.readings.values()) == 2 * 7 * 5 * 96 * 3
+    assert (total.rejected, total.empty, total.already_loaded, total.problems) == (0, 0, 0, [])
+    build(settings)
+    assert ask(settings, "select count(*), bool_and(is_valid) from main.fct_readings") == [(truth.rows, True)]
+    shares = ask(settings, "select min(completeness), max(completeness) from main.cube_device_health_daily")
+    assert shares[0][1] == 1
+
+
+def test_garbage_is_rejected_and_repeated_files_change_nothing(faulty: tuple[Settings, Loaded, dict]) -> None:
+    settings, total, truth = faulty
+    assert total.rejected == sum(fault["rows"] for fault in injected(truth, "garbage")) > 0
+    assert total.already_loaded == len(injected(truth, "repeated_file")) > 0
+    repeats = rows(settings, "select sum(repeat_count) as n from loads")[0]["n"]
+    assert repeats == total.already_loaded
+    repeated = sum(fault["rows"] for fault in injected(truth, "repeated_file"))
+    assert total.readings + total.rejected == truth["rows"] - repeated
+
+
+def test_every_instant_stands_once(faulty: tuple[Settings, Loaded, dict]) -> None:
+    settings, _, truth = faulty
+    found = dict(ask(settings, "select tenant_id, count(*) from main.fct_readings group by 1"))
+    assert found == truth["readings"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("unregistered", "device not registered"),
+        ("unknown_metric", "metric not registered for the device's model"),
+        ("future", "measured after it was received"),
+        ("spike", "above the valid range"),
+    ],
+)
+def test_what_must_be_flagged_is_flagged(kind: str, reason: str, faulty: tuple[Settings, Loaded, dict]) -> None:
+    settings, _, truth = faulty
+    for fault in injected(truth, kind):
+        shift = 100 if kind == "future" else 0
+        found = ask(
+            settings,
+            "select count(*) from main.fct_readings where tenant_id = $tenant and device_id = $device "
+            "and metric = $metric and invalid_reason = $reason "
+            "and measured_at - to_years($shift) between $first::timestamp and $last::timestamp",
+            tenant=fault["tenant_id"],
+            device=fault["device_id"],
+            metric=fault["metric"],
+            first=fault["first_at"],
+            last=fault["last_at"],
+            shift=shift,
+            reason=reason,
+        )
+        assert found[0][0] > 0.5 * fault["rows"] > 0, fault
+
+
+def test_readings_of_the_future_are_in_no_cube(faulty: tuple[Settings, Loaded, dict]) -> None:
+    settings, _, truth = faulty
+    assert ask(settings, "select max(measured_at) > '2100-01-01' from main.fct_readings") == [(True,)]
+    for cube, time in (("cube_readings_hourly", "hour_start"), ("cube_readings_daily", "day"), ("dim_dates", "day")):
+        assert ask(settings, f"select max({time}) < '2030-01-01' from main.{cube}") == [(True,)]
+    assert injected(truth, "future")
+
+
+def test_units_that_come_along_are_converted_and_corrections_stand(faulty: tuple[Settings, Loaded, dict]) -> None:
+    settings, _, truth = faulty
+    assert ask(settings, "select count(*) from registry.sent_units join registry.metrics using (metric)")[0][0] > 5
+    assert (
+        ask(
+            settings,
+            "select s.metric, s.unit from registry.sent_units s join registry.metrics using (metric) "
+            "where unit_factor is null",
+        )
+        == []
+    )
+    for fault in injected(truth, "unit"):
+        reasons = ask(
+            settings,
+            "select distinct invalid_reason from main.fct_readings where tenant_id = $tenant and device_id = $device "
+            "and metric = $metric and measured_at between $first::timestamp and $last::timestamp",
+            tenant=fault["tenant_id"],
+            device=fault["device_id"],
+            metric=fault["metric"],
+            first=fault["first_at"],
+            last=fault["last_at"],
+        )
+        assert ("unit not convertible",) not in reasons
+    for fault in injected(truth, "resent"):
+        later = ask(
+            settings,
+            "select count(*) from main.fct_readings where tenant_id = $tenant and device_id = $device "
+            "and metric = $metric and received_count = 2 and source_row <= $rows "
+            "and measured_at between $first::timestamp and $last::timestamp",
+            tenant=fault["tenant_id"],
+            device=fault["device_id"],
+            metric=fault["metric"],
+            first=fault["first_at"],
+            last=fault["last_at"],
+            rows=fault["rows"],
+        )
+        assert later == [(fault["rows"],)], "the rows that stand are those of the short, later file"
+
+
+def test_what_is_wrongly_asked_for_is_told(tmp_path: Path, small: Callable[..., Settings]) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("")
+    for arguments, says in (
+        (["--devices", "0"], "--devices must be at least 1"),
+        (["--faults", "gap,flood"], "no fault 'flood'"),
+        (["--interval", "7"], "must divide a day"),
+        (["--to", str(tmp_path / "mine")], "something else than a simulation"),
+    ):
+        done = run_fleetmart(tmp_path / "home", "simulate", *arguments)
+        assert done.returncode == 2 and says in done.stderr
+    assert (tmp_path / "mine" / "thesis.txt").exists()
