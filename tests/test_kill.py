@@ -1,72 +1,22 @@
 """Killed with `kill -9` at any step and run again, a home ends in the state of an uninterrupted one."""
 
-import os
-import random
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-import duckdb
-
-from orchestration.ledger import rows
-from orchestration.load import deliver
-from orchestration.run import run_waiting
-from orchestration.settings import ROOT, Settings
+from orchestration.settings import Settings
 from tests.conftest import FLEETMART, environment_of, run_fleetmart
+from tests.soak_kills import soak
 from tests.state import assert_same, state_of
 
-SAMPLE = ROOT / "orchestration" / "sample"
-FILES = {
-    "lhb_meter": sorted((SAMPLE / "lhb_meter").iterdir())[:2],
-    "lhb_scada": sorted((SAMPLE / "lhb_scada").iterdir())[:2],
-    "pv_snow": sorted((SAMPLE / "pv_snow").iterdir()),
-}
 KILLS = 5
 
 
-def test_killed_anywhere_and_run_again_a_home_ends_in_the_same_state(small: Callable[..., Settings]) -> None:
-    undisturbed, killed = small("undisturbed"), small("killed")
-    for settings in (undisturbed, killed):
-        for source, files in FILES.items():
-            deliver(settings, source, files)
-    start = time.monotonic()
-    run_waiting(undisturbed)
-    seconds = time.monotonic() - start
-    instants = random.Random(2024)
-    for _ in range(KILLS):
-        kill_run_after(killed, instants.uniform(0.5, seconds + 3))
-        readers_see_whole_snapshots(killed)
-    run_waiting(killed)
-    assert_same(state_of(killed), state_of(undisturbed))
-    assert rows(killed, "select * from loads where status = 'reading'") == []
-
-
-def kill_run_after(settings: Settings, seconds: float) -> None:
-    environment = environment_of(settings.home) | {
-        "FLEETMART_SOURCES": str(settings.sources),
-        "FLEETMART_REGISTRY": str(settings.registry),
-    }
-    process = subprocess.Popen(
-        [FLEETMART, "run"],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        process.wait(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def readers_see_whole_snapshots(settings: Settings) -> None:
-    for current in settings.serving.glob("*/current"):
-        with duckdb.connect(str(current), read_only=True) as connection:
-            assert connection.execute("select count(*) > 0 from cube_fleet_daily").fetchone() == (True,)
+def test_killed_anywhere_and_run_again_a_home_ends_in_the_same_state(tmp_path: Path) -> None:
+    result = soak(tmp_path, KILLS, seed=7, compare_every=3)
+    assert sum(result.kills.values()) == KILLS
+    assert result.reader_queries > 0
 
 
 def test_a_demo_killed_outright_leaves_no_orphan_and_run_again_ends_in_the_same_state(

@@ -1,0 +1,99 @@
+"""In whatever order, split, doubled or late readings arrive, the marts are those of a full refresh."""
+
+import itertools
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import duckdb
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from expectations.gate import gate
+from orchestration.build import build
+from orchestration.load import load_waiting
+from orchestration.publish import publish_all
+from orchestration.settings import Settings
+from tests.state import State, assert_same, marts_of, state_of
+
+HEADER = "time_utc,net_energy_kwh,availability_kwh,curtailment_kwh"
+START = datetime(2014, 3, 29, 21)  # Paris puts its clocks forward in the night after
+HOMES = itertools.count()
+DAYS = [-800, -35, -1, 0, 1, 2, 30, 40_000]  # years and weeks before, and a century after
+
+Row = tuple[int, int, int]  # day, step of ten minutes, value
+rows = st.lists(
+    st.tuples(st.sampled_from(DAYS), st.integers(0, 143), st.integers(0, 99)), min_size=1, max_size=12, unique=True
+)
+deliveries = st.lists(rows, min_size=2, max_size=5)
+
+
+def text_of(delivery: list[Row]) -> str:
+    lines = [
+        f"{START + timedelta(days=day, minutes=10 * step):%Y-%m-%d %H:%M:%S},{value},0,0"
+        for day, step, value in delivery
+    ]
+    return "\n".join([HEADER, *lines]) + "\n"
+
+
+def last_received(delivered: list[list[Row]]) -> dict[tuple[int, int], int]:
+    """The value that must stand for each instant: that of the last row of the last delivery that had it."""
+    return {(day, step): value for delivery in delivered for day, step, value in delivery}
+
+
+@settings(
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(deliveries=deliveries, replayed=st.integers(0, 10))
+def test_marts_and_snapshots_equal_a_full_refresh(
+    small: Callable[..., Settings], deliveries: list[list[Row]], replayed: int
+) -> None:
+    home = small(f"home-{next(HOMES)}")
+    delivered: list[list[Row]] = []
+    for number, delivery in enumerate([*deliveries, deliveries[replayed % len(deliveries)]]):
+        taken_in = deliver(home, number, delivery)
+        delivered += [delivery] if taken_in else []
+        build(home)
+        gate(home)
+        publish_all(home)
+    incremental = state_of(home)
+    assert standing_values(home) == last_received(delivered)
+    build(home, full_refresh=True)
+    assert_same(marts_of(home), only_marts(incremental))
+    gate(home)
+    publish_all(home)
+    assert_same(only_tables(state_of(home)), only_tables(incremental))
+
+
+def deliver(home: Settings, number: int, delivery: list[Row]) -> bool:
+    """Put a file into landing and load it; False when its content was loaded before."""
+    file: Path = home.landing / "lhb_meter" / f"{number}.csv"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text_of(delivery))
+    return load_waiting(home).files == 1
+
+
+def standing_values(home: Settings) -> dict[tuple[int, int], int]:
+    with duckdb.connect(str(home.warehouse), read_only=True) as connection:
+        found = connection.execute(
+            "select measured_at, value from main.fct_readings where metric = 'net_energy'"
+        ).fetchall()
+    values = {}
+    for measured_at, value in found:
+        minutes = (measured_at - START) // timedelta(minutes=10)
+        values[(minutes // 144, minutes % 144)] = round(value)
+    return values
+
+
+def only_marts(state: State) -> State:
+    return {name: table for name, table in state.items() if "/" not in name and name not in FILES}
+
+
+def only_tables(state: State) -> State:
+    """All but the lists of files: a repeat alone is no reason to publish, and shows in `loads` with what follows it."""
+    return {name: table for name, table in state.items() if name not in FILES and not name.endswith("/loads")}
+
+
+FILES = ("lake", "archive", "landing", "set-aside")
