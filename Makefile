@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 PIP_FLAGS := --disable-pip-version-check --no-deps --require-hashes
 
-.PHONY: help setup demo test lint lock clean
+.PHONY: help setup demo test soak lint lock clean
 
 help:  ## What can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -16,6 +16,10 @@ demo: setup  ## Load the sample fleets, build, gate, publish, and serve the dash
 
 test: setup lint  ## Lint and all tests
 	.venv/bin/python -m pytest
+
+soak: setup  ## What takes long by nature: 200 kills at random instants (docs/soak.md), arrival in any order
+	.venv/bin/python -m tests.soak_kills --write docs/soak.md
+	.venv/bin/python -m pytest --hypothesis-profile=soak --timeout=7200 tests/test_arrival_order.py
 
 lint: .venv/made  ## Style of Python
 	.venv/bin/ruff check .

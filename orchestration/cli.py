@@ -8,6 +8,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from orchestration.errors import FleetmartError, WrongUse
+from orchestration.errors import FleetmartError, WrongUse, is_for_want_of_room
 from orchestration.settings import Settings
+
+SHOWN_NAMES = 10
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
 
@@ -37,6 +40,10 @@ class FleetmartGroup(click.Group):
             _fail(f"Setting FLEETMART_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}.", 2)
         except OSError as error:
             _fail(f"{error.filename or 'A file'}: {error.strerror}. Nothing half done was kept; run this again.", 1)
+        except Exception as error:
+            if not is_for_want_of_room(error):
+                raise
+            _fail(f"{Settings().home} cannot be written ({error}). Make room, then run this again: nothing is lost.", 1)
 
 
 def _fail(message: str, code: int) -> None:
@@ -70,7 +77,8 @@ def demo(no_serve: bool, as_json: bool) -> None:
 @as_json
 def load(source: str | None, files: tuple[Path, ...], as_json: bool) -> None:
     """Take in what waits in landing; with --source, FILES as well (they are copied, not moved)."""
-    from orchestration.load import deliver, load_waiting
+    from orchestration.landing import deliver
+    from orchestration.load import load_waiting
 
     if bool(source) != bool(files):
         raise WrongUse("Give --source and FILES together, or neither.")
@@ -80,6 +88,16 @@ def load(source: str | None, files: tuple[Path, ...], as_json: bool) -> None:
     loaded = load_waiting(settings, _report)
     _answer(dataclasses.asdict(loaded), as_json, _show_pairs)
     _exit_for(loaded.problems)
+
+
+@main.command()
+@click.argument("source")
+@as_json
+def listen(source: str, as_json: bool) -> None:
+    """Put the messages of SOURCE's MQTT broker into landing, each once, until Ctrl-C."""
+    from orchestration.listen import listen as run_listen
+
+    _answer(dataclasses.asdict(run_listen(Settings(), source, _report)), as_json, _show_pairs)
 
 
 @main.command()
@@ -126,6 +144,90 @@ def run(as_json: bool) -> None:
 
 
 @main.command()
+@click.option("--from", "first", type=click.DateTime(["%Y-%m-%d"]), help="First UTC day.")
+@click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), help="Last UTC day, included.")
+@click.option("--tenant", help="Only this tenant's readings.")
+@click.option("--full-refresh", is_flag=True, help="Rebuild everything that the lake holds.")
+@as_json
+def backfill(
+    first: datetime | None, last: datetime | None, tenant: str | None, full_refresh: bool, as_json: bool
+) -> None:
+    """Rebuild a past span of days from the lake, judge it and publish it."""
+    from orchestration.build import Span
+    from orchestration.run import rebuild
+
+    if full_refresh == (first is not None or last is not None) or (first is None) != (last is None):
+        raise WrongUse("Give --from and --to, or --full-refresh.")
+    if full_refresh and tenant:
+        raise WrongUse("--full-refresh is of all tenants; for one of them give --from and --to.")
+    if not full_refresh and first > last:
+        raise WrongUse(f"--from {first:%Y-%m-%d} is after --to {last:%Y-%m-%d}.")
+    span = None if full_refresh else Span(first.date(), last.date(), tenant)
+    done = rebuild(Settings(), span, _report)
+    _answer(dataclasses.asdict(done), as_json, lambda answer: _show_list("snapshots")(answer["published"]))
+    _exit_for(done.published.withheld)
+
+
+@main.command()
+@click.option("--tenants", default=3, show_default=True)
+@click.option("--devices", default=10, show_default=True, help="Devices of each tenant.")
+@click.option("--metrics", default=4, show_default=True, help="Metrics of each device.")
+@click.option("--days", default=7, show_default=True)
+@click.option("--seed", default=1, show_default=True, help="Another seed is another fleet.")
+@click.option("--start", type=click.DateTime(["%Y-%m-%d"]), default="2024-01-01", show_default=True)
+@click.option("--interval", default=600, show_default=True, help="Seconds between readings.")
+@click.option("--faults", default="none", show_default=True, help="all, none, or kinds with commas between.")
+@click.option("--to", "folder", type=click.Path(path_type=Path), help="Folder; by default simulated/ of the home.")
+@as_json
+def simulate(folder: Path | None, start: datetime, faults: str, as_json: bool, **size: int) -> None:
+    """Write a fleet of any size as landing files, with its registry, its source, and the truth about its faults."""
+    from orchestration.simulate import FAULTS, Fleet
+    from orchestration.simulate import simulate as run_simulate
+
+    named = {"all": tuple(FAULTS), "none": ()}
+    kinds = named[faults] if faults in named else tuple(filter(None, faults.split(",")))
+    fleet = Fleet(**size, start=start.date(), faults=kinds)
+    folder = (folder or Settings().home / "simulated").absolute()
+    truth = run_simulate(fleet, folder, _report)
+    _report(
+        f"To load it, set FLEETMART_SOURCES={folder / 'sources'} and FLEETMART_REGISTRY={folder / 'registry'}, "
+        f"copy {folder / 'landing'} into the home, and run `fleetmart run`."
+    )
+    answer = {"folder": str(folder), "files": truth.files, "rows": truth.rows, "faults": len(truth.faults)}
+    _answer(answer, as_json, _show_pairs)
+
+
+@main.group()
+def bench() -> None:
+    """Measure, as ratios within one run."""
+
+
+@bench.command("load")
+@click.option("--millions", type=int, multiple=True, default=(10, 30, 100), show_default=True, help="Sizes.")
+@click.option("--write", type=click.Path(path_type=Path), help="File for the table, such as docs/bench-load.md.")
+@as_json
+def bench_load(millions: tuple[int, ...], write: Path | None, as_json: bool) -> None:
+    """Loads of many millions against the plainest script, and a minute's batch on top."""
+    from orchestration.bench import bench_folder, table
+    from orchestration.bench import bench_load as run_bench
+
+    results = run_bench(bench_folder(), list(millions), _report)
+    if write:
+        write.write_text(table(results))
+    answer = {"results": [dataclasses.asdict(one) | {"ratio": one.ratio} for one in results]}
+    _answer(answer, as_json, lambda _: click.echo(table(results)))
+
+
+@main.command()
+@as_json
+def maintain(as_json: bool) -> None:
+    """Make few files of the lake's many, and delete those that no recent version needs."""
+    from orchestration.run import maintain as run_maintain
+
+    _answer(dataclasses.asdict(run_maintain(Settings())), as_json, _show_pairs)
+
+
+@main.command()
 @as_json
 def serve(as_json: bool) -> None:
     """Serve the dashboards and Dagster's UI until Ctrl-C."""
@@ -159,6 +261,64 @@ def sql(statement: str, tenant: str, as_json: bool) -> None:
         as_json,
         lambda found: _show_rows(found["columns"], found["rows"]),
     )
+
+
+@main.group()
+def source() -> None:
+    """What kinds of files are declared, and what they would come to."""
+
+
+@source.command("list")
+@as_json
+def source_list(as_json: bool) -> None:
+    """Say which sources are declared, and where."""
+    from orchestration.source_check import listed
+
+    settings = Settings()
+    found = listed(settings)
+    if not found:
+        raise FleetmartError(
+            f"No source is declared in {settings.sources}; `fleetmart source infer FILE` proposes one."
+        )
+    _answer({"sources": found}, as_json, _show_list("sources"))
+
+
+@source.command("check")
+@click.argument("source")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@as_json
+def source_check(source: str, file: Path, as_json: bool) -> None:
+    """Read FILE as SOURCE (a name, or a YAML's path) without loading it: readings, counts, rejected rows."""
+    from orchestration.source_check import check
+
+    _answer(dataclasses.asdict(check(Settings(), source, file)), as_json, _show_check)
+
+
+@source.command("infer")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@as_json
+def source_infer(file: Path, as_json: bool) -> None:
+    """Propose a source's YAML for a FILE never seen; its comments say what is yours to decide."""
+    from orchestration.infer_source import infer
+
+    proposal = infer(file, Settings().memory_limit)
+    _answer(dataclasses.asdict(proposal), as_json, lambda answer: click.echo(answer["yaml"], nl=False))
+
+
+@main.group()
+def registry() -> None:
+    """What the fleet is: tenants, sites, devices, models and metrics."""
+
+
+@registry.command("pull")
+@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+@as_json
+def registry_pull(dry_run: bool, as_json: bool) -> None:
+    """Replace the tables that database.yml declares by what the database says now, all or none."""
+    from orchestration.registry_pull import pull
+
+    done = pull(Settings(), dry_run, _report)
+    _answer({**dataclasses.asdict(done), "changes": done.changes}, as_json, _show_pull)
 
 
 def _report(line: str) -> None:
@@ -202,6 +362,36 @@ def _show_list(key: str) -> Callable[[dict[str, Any]], None]:
         _show_rows(list(found[0]), [tuple(row.values()) for row in found])
 
     return show
+
+
+def _show_check(answer: dict[str, Any]) -> None:
+    click.echo(
+        f"{answer['file']} as {answer['source']}: {answer['rows']:,} rows, {answer['readings']:,} readings, "
+        f"{answer['empty']:,} empty values, {answer['rejected_count']:,} rejected"
+    )
+    for title, rows in (
+        ("First readings", answer["first_readings"]),
+        ("Readings by metric", answer["metrics"]),
+        ("Rejected", answer["rejected"]),
+    ):
+        if rows:
+            click.echo(f"\n{title}")
+            _show_rows(list(rows[0]), [tuple(row.values()) for row in rows])
+    for kind, names in answer["unregistered"].items():
+        more = f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else ""
+        click.echo(f"\nNot in the registry, kept and flagged: {kind}: {', '.join(names[:SHOWN_NAMES])}{more}")
+    if answer["unused_columns"]:
+        click.echo(f"\nColumns that the source does not read: {', '.join(answer['unused_columns'])}")
+
+
+def _show_pull(answer: dict[str, Any]) -> None:
+    columns = ["table", "rows", "added", "changed", "removed"]
+    _show_rows(columns, [[table[column] for column in columns] for table in answer["tables"]])
+    for table in answer["tables"]:
+        if keys := table["removed_keys"]:
+            more = ", …" if table["removed"] > len(keys) else ""
+            click.echo(f"removed from {table['table']}: {', '.join(keys)}{more}")
+    click.echo(f"{answer['changes']:,} changes{' would be made' if answer['dry_run'] else ''}")
 
 
 def _show_status(answer: dict[str, Any]) -> None:

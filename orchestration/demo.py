@@ -16,8 +16,9 @@ from pathlib import Path
 from orchestration.build import DBT_PROJECT, dbt_environment, run_dbt
 from orchestration.child import bound
 from orchestration.errors import FleetmartError
+from orchestration.landing import deliver
 from orchestration.ledger import rows
-from orchestration.load import content_id, deliver
+from orchestration.load import content_id
 from orchestration.people import ensure_credentials, ensure_secrets
 from orchestration.settings import ROOT, Settings
 

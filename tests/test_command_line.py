@@ -13,7 +13,7 @@ from orchestration.registry import Registry
 from orchestration.settings import ROOT, Settings
 from tests.conftest import run_fleetmart
 
-COMMANDS = {"demo", "load", "build", "gate", "publish", "run", "serve", "status", "sql"}
+COMMANDS = {"demo", "load", "listen", "build", "gate", "publish", "run", "serve", "status", "sql"}
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
