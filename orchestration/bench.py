@@ -1,5 +1,6 @@
 """What a load costs against the plainest way to read the same files, as ratios within one run."""
 
+import math
 import os
 import platform
 import shutil
@@ -60,7 +61,7 @@ def bench_load(folder: Path, millions: list[int], report: Callable[[str], None])
 
 
 def _bench_size(folder: Path, readings: int, report: Callable[[str], None]) -> LoadBench:
-    days = round(readings / A_DAY)
+    days = math.ceil(readings / A_DAY)
     shutil.rmtree(folder, ignore_errors=True)
     fleet = Fleet(**{**vars(FLEET), "days": days})
     truth = simulate(fleet, folder / "fleet", report)
