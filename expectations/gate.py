@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Anything more would copy offending values into results and pages.
 COUNTS_ONLY = {"result_format": "BASIC", "partial_unexpected_count": 0}
+# Beside what Great Expectations itself takes; more rows are sorted on disk.
+GATE_MEMORY = "1500MB"
 PASSED, WARNED, FAILED = "passed", "passed with warnings", "failed"
 
 
@@ -244,8 +246,11 @@ def _validate(settings: Settings, tenant_id: str, build: Build, rules: list["Met
     source = context.data_sources.add_sql(
         name=tenant_id,
         connection_string=f"duckdb:///{settings.warehouse}",
-        # DuckDB drops an open result when its connection is given back to the pool.
-        kwargs={"pool_reset_on_return": None},
+        kwargs={
+            # DuckDB drops an open result when its connection is given back to the pool.
+            "pool_reset_on_return": None,
+            "connect_args": {"config": {"memory_limit": GATE_MEMORY}},
+        },
     )
     run = RunIdentifier(run_name=f"{tenant_id} build {build.build_id}")
     found: list[dict[str, Any]] = []

@@ -121,7 +121,7 @@ def candidate(settings: Settings, full_refresh: bool = False, span: Span | None 
 
 def dbt_flags(new: Build) -> list[str]:
     """Flags of `dbt build` for this build; unit tests belong to `make test`."""
-    flags = ["--exclude-resource-type", "unit_test", "--vars", f"{{build_id: {new.build_id}}}"]
+    flags = ["--exclude-resource-type", "unit_test"]
     return [*flags, "--full-refresh"] if new.full_refresh else flags
 
 

@@ -24,6 +24,7 @@ from orchestration.ledger import ledger, now, rows
 from orchestration.settings import Settings
 from orchestration.writer_lock import writer
 
+Copy = Callable[[Path, Path], object]
 OPERATOR = "operator"
 SNAPSHOTS_KEPT = 10
 
@@ -65,9 +66,12 @@ class Published:
     withheld: list[str]
 
 
-def publish_all(settings: Settings, report: Callable[[str], None] = lambda line: None) -> Published:
+def publish_all(
+    settings: Settings, report: Callable[[str], None] = lambda line: None, copy: Copy = shutil.copyfile
+) -> Published:
     """Publish every changed tenant that passed, then the operator's snapshot of what is current.
 
+    `copy` makes a new snapshot's file from its tenant's last one.
     Raises FleetmartError when there is no finished build.
     """
     with writer(settings, "publish"):
@@ -75,17 +79,17 @@ def publish_all(settings: Settings, report: Callable[[str], None] = lambda line:
         snapshots, withheld = [], []
         for tenant_id in changed_tenants(settings):
             try:
-                snapshots.append(publish(settings, tenant_id, build_id))
+                snapshots.append(publish(settings, tenant_id, build_id, copy))
                 report(f"publish {tenant_id}: v{build_id}, {snapshots[-1].file_bytes:,} bytes")
             except GateNotPassed as error:
                 withheld.append(str(error))
         if snapshots or _operator_is_behind(settings):
-            snapshots.append(_publish_operator(settings, build_id))
+            snapshots.append(_publish_operator(settings, build_id, copy))
             report(f"publish operator: v{build_id}, {snapshots[-1].file_bytes:,} bytes")
         return Published(snapshots, withheld)
 
 
-def publish(settings: Settings, tenant_id: str, build_id: int) -> Snapshot:
+def publish(settings: Settings, tenant_id: str, build_id: int, copy: Copy = shutil.copyfile) -> Snapshot:
     """Make this build what the tenant sees, if the gate passed this very build.
 
     Raises GateNotPassed without a passing verdict, FleetmartError when the warehouse holds another build.
@@ -106,7 +110,7 @@ def publish(settings: Settings, tenant_id: str, build_id: int) -> Snapshot:
             )
         marts = published_marts(settings)
         base = _base_of(settings, tenant_id, build_id)
-        with _new_snapshot(settings, tenant_id, build_id, base) as connection:
+        with _new_snapshot(settings, tenant_id, build_id, base, copy) as connection:
             connection.execute(f"attach {_quoted(settings.warehouse)} as warehouse (read_only)")
             connection.execute("set variable detail_days = $1", [settings.detail_days])
             connection.begin()
@@ -141,6 +145,17 @@ def published_marts(settings: Settings) -> list[Mart]:
     ]
 
 
+def snapshots_to_change(settings: Settings) -> list[Path]:
+    """What publish will copy: current snapshots of the tenants whose loads are not built yet, and the operator's."""
+    found = rows(
+        settings,
+        "select distinct p.tenant_id from load_partitions p join loads using (load_id) "
+        "where build_id is null and status = 'loaded' order by 1",
+    )
+    tenants = [row["tenant_id"] for row in found]
+    return [path for tenant in (*tenants, OPERATOR) if tenants and (path := current_snapshot(settings, tenant))]
+
+
 def current_snapshot(settings: Settings, tenant_id: str) -> Path | None:
     """The file that the tenant's readers open now; None before the first publish."""
     link = settings.serving / tenant_id / "current"
@@ -164,7 +179,7 @@ def _operator_is_behind(settings: Settings) -> bool:
     return bool(found and found[0]["behind"])
 
 
-def _publish_operator(settings: Settings, build_id: int) -> Snapshot:
+def _publish_operator(settings: Settings, build_id: int, copy: Copy) -> Snapshot:
     marts = published_marts(settings)
     current = {
         tenant_id: snapshot
@@ -172,7 +187,7 @@ def _publish_operator(settings: Settings, build_id: int) -> Snapshot:
         if (snapshot := _current_record(settings, tenant_id))
     }
     base, parts = _operator_base(settings, marts)
-    with _new_snapshot(settings, OPERATOR, build_id, base) as connection:
+    with _new_snapshot(settings, OPERATOR, build_id, base, copy) as connection:
         connection.execute(f"attach {_quoted(settings.warehouse)} as warehouse (read_only)")
         connection.execute("set variable detail_days = $1", [settings.detail_days])
         if base is None:
@@ -264,10 +279,7 @@ def _replace(
 ) -> None:
     """Replace a tenant's rows of a mart by those of `database`, all of them or the slices that the build touched."""
     of_tenant = f"tenant_id = {_literal(tenant_id)}" if mart.has_tenant else "true"
-    slices = "true"
-    if only_touched and mart.touched_by:
-        scope, day = mart.touched_by["scope"], mart.touched_by["day"]
-        slices = f"{day} in (select day from warehouse.build.{scope} where {of_tenant})"
+    slices = _touched_slices(connection, mart.touched_by, of_tenant) if only_touched and mart.touched_by else "true"
     published = mart.published_where or "true"
     if database != "warehouse.main":
         published = published.replace("snapshot.", f"{database}.")
@@ -281,18 +293,32 @@ def _replace(
         connection.execute(f"delete from snapshot.{mart.name} where {of_tenant} and not ({published})")
 
 
+def _touched_slices(connection: duckdb.DuckDBPyConnection, touched_by: dict[str, str], of_tenant: str) -> str:
+    """The condition for rows of the days that the build touched, with bounds that spare reading the other days."""
+    scope, day = f"warehouse.build.{touched_by['scope']}", touched_by["day"]
+    column = touched_by.get("instant", day)
+    first, end = connection.execute(f"select min(day), max(day) + 1 from {scope} where {of_tenant}").fetchone()
+    if first is None:
+        return "false"
+    return (
+        f"{day} in (select day from {scope} where {of_tenant}) "
+        f"and {column} >= date '{first}' and {column} < date '{end}'"
+    )
+
+
 @contextmanager
 def _new_snapshot(
-    settings: Settings, tenant_id: str, build_id: int, base: dict | None
+    settings: Settings, tenant_id: str, build_id: int, base: dict | None, copy: Copy
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A new file, empty or a copy of `base`, attached as `snapshot`; when the block ends well it becomes `current`."""
     folder = settings.serving / tenant_id
     folder.mkdir(parents=True, exist_ok=True)
     final, partial = folder / f"v{build_id}.duckdb", folder / f".v{build_id}.duckdb.part"
-    for left_over in (*folder.glob(".*.part"), *folder.glob(".*.part.wal")):
-        left_over.unlink()
+    partial.unlink(missing_ok=True)
     if base is not None:
-        shutil.copyfile(folder / f"v{base['build_id']}.duckdb", partial)
+        copy(folder / f"v{base['build_id']}.duckdb", partial)
+    for left_over in {*folder.glob(".*.part"), *folder.glob(".*.part.wal")} - {partial}:
+        left_over.unlink()
     with duckdb.connect(config={"memory_limit": settings.memory_limit}) as connection:
         connection.execute("set TimeZone = 'UTC'")
         # the file is nobody's before it is whole: it needs no log, and one checkpoint at its end

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from expectations.gate import Verdict, gate
 from orchestration import lake
 from orchestration.build import Build, Span, backfill, build
+from orchestration.early_copies import EarlyCopies
 from orchestration.load import Loaded, load_waiting
-from orchestration.publish import Published, publish_all
+from orchestration.publish import Published, publish_all, snapshots_to_change
 from orchestration.settings import Settings
 from orchestration.writer_lock import writer
 
@@ -46,12 +47,12 @@ class Run:
 
 def run_waiting(settings: Settings, report: Callable[[str], None] = lambda line: None) -> Run:
     """Take in what waits, rebuild what it touched, judge it, and publish what passed."""
-    with writer(settings, "run"):
+    with writer(settings, "run"), EarlyCopies() as copies:
+        loaded = load_waiting(settings, report)
+        for snapshot in snapshots_to_change(settings):
+            copies.begin(snapshot)
         return Run(
-            load_waiting(settings, report),
-            build(settings, report=report),
-            gate(settings, report),
-            publish_all(settings, report),
+            loaded, build(settings, report=report), gate(settings, report), publish_all(settings, report, copies.take)
         )
 
 

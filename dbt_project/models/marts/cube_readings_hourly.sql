@@ -1,6 +1,6 @@
 {{ config(
     materialized='incremental', incremental_strategy='replace_touched',
-    touched_by={'scope': 'touched_partitions', 'day': 'cast(hour_start as date)'},
+    touched_by={'scope': 'touched_partitions', 'day': 'cast(hour_start as date)', 'instant': 'hour_start'},
 ) }}
 
 -- grain: tenant, site, device, metric, UTC hour
