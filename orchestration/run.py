@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from threading import Thread
 
 from expectations.gate import Verdict, gate
 from orchestration import lake
@@ -51,6 +53,9 @@ def run_waiting(settings: Settings, report: Callable[[str], None] = lambda line:
         loaded = load_waiting(settings, report)
         for snapshot in snapshots_to_change(settings):
             copies.begin(snapshot)
+        if loaded.readings:
+            # the gate's library takes seconds to import, which dbt's process takes anyway
+            Thread(target=import_module, args=("expectations.suites",), daemon=True).start()
         return Run(
             loaded, build(settings, report=report), gate(settings, report), publish_all(settings, report, copies.take)
         )
