@@ -381,7 +381,8 @@ def _show_check(answer: dict[str, Any]) -> None:
         more = f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else ""
         click.echo(f"\nNot in the registry, kept and flagged: {kind}: {', '.join(names[:SHOWN_NAMES])}{more}")
     if answer["unused_columns"]:
-        click.echo(f"\nColumns that the source does not read: {', '.join(answer['unused_columns'])}")
+        unused = ", ".join(f"'{column}'" for column in answer["unused_columns"])
+        click.echo(f"\nColumns that the source does not read: {unused}")
 
 
 def _show_pull(answer: dict[str, Any]) -> None:
