@@ -6,26 +6,21 @@ full refresh, because every partition may read differently under new rules.
 """
 
 import hashlib
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 import duckdb
 
 from orchestration import lake
+from orchestration.dbt_process import DBT_PROJECT, Dbt
 from orchestration.errors import FleetmartError, WrongUse
 from orchestration.ledger import ledger, now, rows
 from orchestration.registry import Registry
-from orchestration.settings import ROOT, Settings
+from orchestration.settings import Settings
 from orchestration.writer_lock import writer
 
-DBT_PROJECT = ROOT / "dbt_project"
-DBT = str(Path(sys.executable).with_name("fleetmart-dbt"))
 Partition = tuple[str, str]
 
 
@@ -64,15 +59,18 @@ def build(
     full_refresh: bool = False,
     report: Callable[[str], None] = lambda line: None,
     span: Span | None = None,
+    dbt: Dbt | None = None,
 ) -> Build:
     """Rebuild what new loads touched, and a span if given; without anything to do, the build that stands.
 
+    `dbt` may have been started already.
     Raises FleetmartError when nothing was ever loaded, the registry is wrong, or dbt failed.
     """
     with candidate(settings, full_refresh, span) as new:
         if new.partitions:
             report(f"build {new.build_id}: {new.partitions:,} tenant-days{', all of them' if new.full_refresh else ''}")
-            run_dbt(settings, ["build", *dbt_flags(new)], report)
+            with dbt or Dbt(settings) as process:
+                process.run(["build", *dbt_flags(new)], report)
     return new
 
 
@@ -123,41 +121,6 @@ def dbt_flags(new: Build) -> list[str]:
     """Flags of `dbt build` for this build; unit tests belong to `make test`."""
     flags = ["--exclude-resource-type", "unit_test"]
     return [*flags, "--full-refresh"] if new.full_refresh else flags
-
-
-def dbt_environment(settings: Settings) -> dict[str, str]:
-    """Environment in which dbt finds this home and writes nothing elsewhere."""
-    return {
-        "FLEETMART_HOME": str(settings.home),
-        "FLEETMART_MEMORY_LIMIT": settings.memory_limit,
-        "DBT_PROFILES_DIR": str(DBT_PROJECT),
-        "DBT_TARGET_PATH": str(settings.dbt_target),
-        "DBT_LOG_PATH": str(settings.home / "dbt" / "logs"),
-        "DO_NOT_TRACK": "1",
-    }
-
-
-def run_dbt(settings: Settings, arguments: list[str], report: Callable[[str], None]) -> None:
-    """Run dbt on this home, reporting its lines; raises FleetmartError with its last words when it fails."""
-    command = [DBT, *arguments, "--project-dir", str(DBT_PROJECT)]
-    with subprocess.Popen(
-        command,
-        env=os.environ | dbt_environment(settings),
-        cwd=DBT_PROJECT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        lines = []
-        for line in process.stdout:
-            lines.append(line.rstrip())
-            report(lines[-1])
-    if process.returncode:
-        raise FleetmartError(
-            "dbt failed: "
-            + "\n".join(line for line in lines[-30:] if line)
-            + f"\nThe whole log is {settings.home / 'dbt' / 'logs' / 'dbt.log'}; nothing was published."
-        )
 
 
 def _fingerprint(registry: Registry) -> str:

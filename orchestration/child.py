@@ -1,10 +1,10 @@
 """Starts a process that cannot outlive its starter, even one that was killed outright (Linux)."""
 
 import ctypes
+import json
 import os
 import signal
 import sys
-from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 
@@ -15,16 +15,28 @@ def bound(command: list[str]) -> list[str]:
 
 
 def dbt() -> None:
-    """Become dbt, bound to whoever started it: an orphan would go on writing the warehouse (`fleetmart-dbt`)."""
-    main(os.getppid(), [str(Path(sys.executable).with_name("dbt")), *sys.argv[1:]])
+    """Be dbt, bound to whoever started it: an orphan would go on writing the warehouse (`fleetmart-dbt`).
+
+    Without arguments it waits for them as a line of JSON, so that it can be started before they are known.
+    """
+    _bind(os.getppid())
+    from dbt.cli.main import cli
+
+    arguments = sys.argv[1:] or json.loads(sys.stdin.readline() or "null")
+    if arguments is not None:
+        cli(arguments)
 
 
 def main(parent: int, command: list[str]) -> None:
     """Become `command`, to be terminated by the kernel when process `parent` dies."""
+    _bind(parent)
+    os.execvp(command[0], command)
+
+
+def _bind(parent: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         sys.exit("the starter is gone")
-    os.execvp(command[0], command)
 
 
 if __name__ == "__main__":

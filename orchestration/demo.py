@@ -13,8 +13,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from orchestration.build import DBT_PROJECT, dbt_environment, run_dbt
 from orchestration.child import bound
+from orchestration.dbt_process import DBT_PROJECT, Dbt, dbt_environment
 from orchestration.errors import FleetmartError
 from orchestration.landing import deliver
 from orchestration.ledger import rows
@@ -70,7 +70,8 @@ def prepare(settings: Settings, report: Report = lambda line: None) -> None:
     newest = max(path.stat().st_mtime for path in DBT_PROJECT.rglob("*") if path.suffix in (".sql", ".yml"))
     if not manifest.exists() or manifest.stat().st_mtime < newest:
         report("dbt: reading the models")
-        run_dbt(settings, ["parse"], lambda line: None)
+        with Dbt(settings) as dbt:
+            dbt.run(["parse"], lambda line: None)
 
 
 def run_in_dagster(settings: Settings, report: Report) -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,9 @@ from orchestration.writer_lock import writer
 Copy = Callable[[Path, Path], object]
 OPERATOR = "operator"
 SNAPSHOTS_KEPT = 10
+# Tenants published at the same time: to compress and write a file's new part keeps one core busy.
+PUBLISHERS = 2
+PUBLISHER_MEMORY = "1500MB"
 
 
 class GateNotPassed(FleetmartError):
@@ -74,13 +78,14 @@ def publish_all(
     `copy` makes a new snapshot's file from its tenant's last one.
     Raises FleetmartError when there is no finished build.
     """
-    with writer(settings, "publish"):
+    with writer(settings, "publish"), ThreadPoolExecutor(PUBLISHERS, "publish") as pool:
         build_id = _standing_build(settings)
         snapshots, withheld = [], []
-        for tenant_id in changed_tenants(settings):
+        tenants = changed_tenants(settings)
+        for published in [pool.submit(publish, settings, tenant_id, build_id, copy) for tenant_id in tenants]:
             try:
-                snapshots.append(publish(settings, tenant_id, build_id, copy))
-                report(f"publish {tenant_id}: v{build_id}, {snapshots[-1].file_bytes:,} bytes")
+                snapshots.append(published.result())
+                report(f"publish {snapshots[-1].tenant_id}: v{build_id}, {snapshots[-1].file_bytes:,} bytes")
             except GateNotPassed as error:
                 withheld.append(str(error))
         if snapshots or _operator_is_behind(settings):
@@ -319,7 +324,9 @@ def _new_snapshot(
         copy(folder / f"v{base['build_id']}.duckdb", partial)
     for left_over in {*folder.glob(".*.part"), *folder.glob(".*.part.wal")} - {partial}:
         left_over.unlink()
-    with duckdb.connect(config={"memory_limit": settings.memory_limit}) as connection:
+    settings.staging.mkdir(exist_ok=True)
+    engine = {"memory_limit": PUBLISHER_MEMORY, "temp_directory": str(settings.staging / f"publish-{tenant_id}")}
+    with duckdb.connect(config=engine) as connection:
         connection.execute("set TimeZone = 'UTC'")
         # the file is nobody's before it is whole: it needs no log, and one checkpoint at its end
         connection.execute("set checkpoint_threshold = '1TB'")

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from threading import Thread
 
 from expectations.gate import Verdict, gate
 from orchestration import lake
 from orchestration.build import Build, Span, backfill, build
+from orchestration.dbt_process import Dbt
 from orchestration.early_copies import EarlyCopies
+from orchestration.landing import waiting_files
 from orchestration.load import Loaded, load_waiting
 from orchestration.publish import Published, publish_all, snapshots_to_change
 from orchestration.settings import Settings
@@ -49,16 +50,22 @@ class Run:
 
 def run_waiting(settings: Settings, report: Callable[[str], None] = lambda line: None) -> Run:
     """Take in what waits, rebuild what it touched, judge it, and publish what passed."""
-    with writer(settings, "run"), EarlyCopies() as copies:
+    with writer(settings, "run"), EarlyCopies() as copies, Dbt(settings, _import_the_gates_library) as dbt:
+        if waiting_files(settings):
+            dbt.start()
         loaded = load_waiting(settings, report)
         for snapshot in snapshots_to_change(settings):
             copies.begin(snapshot)
-        if loaded.readings:
-            # the gate's library takes seconds to import, which dbt's process takes anyway
-            Thread(target=import_module, args=("expectations.suites",), daemon=True).start()
         return Run(
-            loaded, build(settings, report=report), gate(settings, report), publish_all(settings, report, copies.take)
+            loaded,
+            build(settings, report=report, dbt=dbt),
+            gate(settings, report),
+            publish_all(settings, report, copies.take),
         )
+
+
+def _import_the_gates_library() -> None:
+    import_module("expectations.suites")
 
 
 def rebuild(settings: Settings, span: Span | None, report: Callable[[str], None] = lambda line: None) -> Rebuilt:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.build import DBT, DBT_PROJECT, dbt_environment
+from orchestration.dbt_process import DBT, DBT_PROJECT, dbt_environment
 from orchestration.settings import Settings
 
 

@@ -9,9 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from great_expectations.render.view.view import DefaultJinjaIndexPageView, DefaultJinjaPageView
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader
+from jinja2 import BytecodeCache, ChoiceLoader, Environment, FileSystemLoader
+from jinja2.bccache import Bucket
 
 TEMPLATES = FileSystemLoader(Path(__file__).parent)
+
+
+class CompiledTemplates(BytecodeCache):
+    """Templates compiled once a process: each view has an environment of its own, and would compile them again."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._compiled:
+            bucket.bytecode_from_string(self._compiled[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._compiled[bucket.key] = bucket.bytecode_to_string()
+
+
+COMPILED = CompiledTemplates()
 
 
 class PageView(DefaultJinjaPageView):
@@ -20,6 +38,7 @@ class PageView(DefaultJinjaPageView):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.env.loader = ChoiceLoader([TEMPLATES, self.env.loader])
+        self.env.bytecode_cache = COMPILED
 
 
 class IndexView(DefaultJinjaIndexPageView):
@@ -28,6 +47,7 @@ class IndexView(DefaultJinjaIndexPageView):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.env.loader = ChoiceLoader([TEMPLATES, self.env.loader])
+        self.env.bytecode_cache = COMPILED
 
 
 def site_config(folder: Path) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, dbt_assets
 
 from expectations.gate import PASSED, gate
-from orchestration.build import DBT, DBT_PROJECT, candidate, dbt_environment, dbt_flags
+from orchestration.build import candidate, dbt_flags
+from orchestration.dbt_process import DBT, DBT_PROJECT, dbt_environment
 from orchestration.errors import FleetmartError
 from orchestration.load import load_waiting
 from orchestration.publish import publish_all, published_marts
