@@ -286,12 +286,17 @@ def source_list(as_json: bool) -> None:
 @source.command("check")
 @click.argument("source")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--name", help="What FILE would be called below landing/SOURCE/, folders included.")
 @as_json
-def source_check(source: str, file: Path, as_json: bool) -> None:
+def source_check(source: str, file: Path, name: str | None, as_json: bool) -> None:
     """Read FILE as SOURCE (a name, or a YAML's path) without loading it: readings, counts, rejected rows."""
     from orchestration.source_check import check
 
-    _answer(dataclasses.asdict(check(Settings(), source, file)), as_json, _show_check)
+    checked = check(Settings(), source, file, name)
+    _answer(dataclasses.asdict(checked), as_json, _show_check)
+    if checked.refusal:
+        _exit_for([f"{file}: {checked.refusal}; a load would set it aside."])
+    _exit_for([f"{checked.rejected_count:,} rows or values would be rejected."] if checked.rejected_count else [])
 
 
 @source.command("infer")
@@ -357,7 +362,7 @@ def _show_list(key: str) -> Callable[[dict[str, Any]], None]:
     def show(answer: dict[str, Any]) -> None:
         found = answer[key]
         if not found:
-            click.echo("Nothing was waiting.")
+            click.echo(f"No new {key}.")
             return
         _show_rows(list(found[0]), [tuple(row.values()) for row in found])
 
@@ -376,13 +381,17 @@ def _show_check(answer: dict[str, Any]) -> None:
     ):
         if rows:
             click.echo(f"\n{title}")
-            _show_rows(list(rows[0]), [tuple(row.values()) for row in rows])
+            shown = [tuple(value[:80] if isinstance(value, str) else value for value in row.values()) for row in rows]
+            _show_rows(list(rows[0]), shown)
     for kind, names in answer["unregistered"].items():
-        more = f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else ""
+        more = f" and {len(names) - SHOWN_NAMES:,} more (--json has all)" if len(names) > SHOWN_NAMES else ""
         click.echo(f"\nNot in the registry, kept and flagged: {kind}: {', '.join(names[:SHOWN_NAMES])}{more}")
     if answer["unused_columns"]:
         unused = ", ".join(f"'{column}'" for column in answer["unused_columns"])
         click.echo(f"\nColumns that the source does not read: {unused}")
+    if answer["absent_columns"]:
+        absent = ", ".join(f"'{column}'" for column in answer["absent_columns"])
+        click.echo(f"\nColumns that the source names and no document has: {absent}")
 
 
 def _show_pull(answer: dict[str, Any]) -> None:

@@ -45,6 +45,7 @@ class Loaded:
 
     files: int = 0
     already_loaded: int = 0
+    rows: int = 0
     readings: int = 0
     empty: int = 0
     rejected: int = 0
@@ -96,11 +97,12 @@ def load_waiting(settings: Settings, report: Report = lambda line: None) -> Load
         _recover(settings)
         bring_in(settings, report)
         waiting = list(_of_declared_sources(settings, settled_files(settings, report), total))
-        done = 0
+        done, touched = 0, set()
         for batch in _batches(waiting):
-            for line in _load_batch(settings, batch, total):
+            for line in _load_batch(settings, batch, total, touched):
                 done += 1
                 report(f"load {done}/{len(waiting)} {line}")
+        total.partitions = len(touched)
         if total.files:
             # a partition that is appended to every minute would otherwise be read from ever more files
             lake.compact(settings.lake_readings, settings.lake_files)
@@ -140,8 +142,10 @@ def _batches(waiting: list[tuple[Waiting, Source]]) -> Iterator[list[tuple[Waiti
         yield batch
 
 
-def _load_batch(settings: Settings, batch: list[tuple[Waiting, Source]], total: Loaded) -> Iterator[str]:
-    """Take in one batch; yields a line per file."""
+def _load_batch(
+    settings: Settings, batch: list[tuple[Waiting, Source]], total: Loaded, touched: set[tuple[str, str]]
+) -> Iterator[str]:
+    """Take in one batch, adding it up in `total` and its partitions to `touched`; yields a line per file."""
     with ThreadPoolExecutor(settings.readers) as readers:
         looked_at = readers.map(lambda one: _arrival(settings, *one), batch)
         arrivals: dict[str, Arrival] = {}
@@ -173,6 +177,7 @@ def _load_batch(settings: Settings, batch: list[tuple[Waiting, Source]], total: 
     _finish(settings, batch_id)
     for load_id, content in contents.items():
         _add_up(total, taken[load_id], content)
+        touched.update(content.partitions)
 
 
 def _arrival(settings: Settings, waiting: Waiting, source: Source) -> Arrival:
@@ -213,6 +218,11 @@ def _read(settings: Settings, arrival: Arrival, engines: SimpleQueue) -> Content
     try:
         part = _unread_part(settings, arrival)
         with reading(arrival.source, part, folder, engine) as read:
+            if read.refusal and not arrival.grown_from and not arrival.source.mqtt:
+                raise UnreadableFile(
+                    f"{arrival.waiting.name}: {read.refusal}. It is another kind of file than {arrival.source.file} "
+                    "declares, or that is wrong. `fleetmart source check` shows more."
+                )
             content = Content(
                 read.row_count,
                 part.rows_before,
@@ -453,11 +463,11 @@ def _forget(settings: Settings, load_ids: list[str]) -> None:
 
 def _add_up(total: Loaded, arrival: Arrival, content: Content) -> None:
     total.files += 1
+    total.rows += content.row_count
     total.readings += sum(t.readings for t in content.tenants)
     total.empty += sum(t.empty for t in content.tenants)
     total.rejected += sum(t.rejected for t in content.tenants)
     total.duplicate_rows += content.rows_before
-    total.partitions += len(content.partitions)
     total.problems += [describe(arrival.waiting.name, rejection) for rejection in content.rejections]
 
 
@@ -467,8 +477,8 @@ def describe(name: str, rejection: Rejection) -> str:
     example = (rejection.example or "")[:80]
     return (
         f"{name}: {rejection.count:,} {what}{'s' if rejection.count > 1 else ''} rejected, {rejection.reason} "
-        f"(first in row {rejection.first_source_row}: {example!r}). The rest was loaded; "
-        "what was rejected is kept in lake/rejected_rows."
+        f"(first in row {rejection.first_source_row}: {example!r}). "
+        "Everything else was loaded; what was rejected is kept in lake/rejected_rows."
     )
 
 

@@ -109,8 +109,8 @@ def publish(settings: Settings, tenant_id: str, build_id: int, copy: Copy = shut
             )
         if not verdict.passed:
             raise GateNotPassed(
-                f"{tenant_id} was withheld: build {build_id} failed {verdict.critical_failures} critical "
-                "expectations; the last good snapshot stays. "
+                f"{tenant_id} was withheld: build {build_id} failed "
+                f"{_critical_failures(settings, tenant_id, build_id)}. The last good snapshot stays, if there is one. "
                 f"See {settings.quality / tenant_id / 'docs' / 'index.html'}."
             )
         marts = published_marts(settings)
@@ -130,6 +130,17 @@ def publish(settings: Settings, tenant_id: str, build_id: int, copy: Copy = shut
                     _replace(connection, mart, "warehouse.main", tenant_id, only_touched=base is not None)
             connection.commit()
         return _record(settings, tenant_id, build_id, base)
+
+
+def _critical_failures(settings: Settings, tenant_id: str, build_id: int) -> str:
+    found = rows(
+        settings,
+        "select rule, unexpected_count from quality_results "
+        "where tenant_id = ? and build_id = ? and severity = 'critical' and not is_met order by rule",
+        tenant_id,
+        build_id,
+    )
+    return "; ".join(f"{one['rule']!r} ({one['unexpected_count']} times not)" for one in found)
 
 
 def published_marts(settings: Settings) -> list[Mart]:

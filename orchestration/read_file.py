@@ -25,6 +25,10 @@ from orchestration.sources import EPOCHS, DateParts, MeasuredAt, Selector, Sourc
 ROW = '"source row"'
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 SEVERAL_PARTITIONS = "the file holds several partitions"
+# Each partition that is written at the same time takes about 130 kB.
+PARTITIONS_AT_ONCE = 256
+# An instant outside is no clock that runs wrong but a time stamp that was misread, such as milliseconds as seconds.
+FIRST_YEAR, LAST_YEAR = 1900, 2199
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,15 @@ class ReadFile:
         self.rejected = rejected
         self.row_count = row_count
         self.columns = columns
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the file is none of its source's, when not a single value of it could be taken in; else None."""
+        rejections = self.rejections()
+        if self.readings or not rejections or any(one.empty for one in self.tenants()):
+            return None
+        reasons = ", ".join(f"{one.count:,} times {one.reason}" for one in rejections)
+        return f"none of its {self.row_count:,} rows could be taken in ({reasons})"
 
     @property
     def partitions(self) -> list[tuple[str, str]]:
@@ -183,9 +196,8 @@ def _columns(connection: duckdb.DuckDBPyConnection, source: Source, incoming: In
         if form.type == "parquet":
             described = connection.execute("describe select * from read_parquet($path)", {"path": str(files[0])})
             return Columns([row[0] for row in described.fetchall()], {}, 0)
-        query = f"with {_documents(source, files)} select json_group_structure(doc)::varchar, " + (
-            "json_group_structure(record)::varchar from records" if form.records is not None else "null from documents"
-        )
+        inner = "json_group_structure(record::json)::varchar from records" if form.records else "null from documents"
+        query = f"with {_documents(source, files)} select json_group_structure(doc::json)::varchar, {inner}"
         documents, records = connection.execute(query).fetchone()
     except duckdb.Error as error:
         raise _unreadable(source, incoming, error) from error
@@ -348,6 +360,8 @@ def _located(source: Source, incoming: Incoming, metrics: dict[str, WideMetric])
             when device_id is null then 'no device'
             when measured_at is null{or_null_token}
                 then if(trim(coalesce(time_text, '')) in ({nulls}, ''), 'no time stamp', 'time stamp not understood')
+            when measured_at not between '{FIRST_YEAR}-01-01'::timestamptz and '{LAST_YEAR}-12-31'::timestamptz
+                then 'time stamp out of range'
         end as row_reason
         from (
             select {ROW} as source_row, {tenant} as tenant_id, {site} as site_id, {device} as device_id,
@@ -532,11 +546,25 @@ def _write(connection: duckdb.DuckDBPyConnection, query: str, folder: Path) -> l
             if SEVERAL_PARTITIONS not in str(error):
                 raise
             _forget_broken_lines(connection)
-    staged = []
-    for path, rows, size, _, statistics, keys in _copy(connection, query, folder, lake.PARTITION_BY):
-        if keys["reading_date"] is not None:
-            staged.append(_staged(path, keys, rows, size, statistics))
-    return staged
+    return list(_scatter(connection, query, folder))
+
+
+def _scatter(connection: duckdb.DuckDBPyConnection, query: str, folder: Path) -> Iterator[lake.Staged]:
+    """Parse the file once, then write its values some partitions at a time: memory does not grow with its days."""
+    parsed = folder / "parsed.parquet"
+    connection.execute(f"copy ({query}) to {_literal(parsed)} (format parquet)")
+    cells = f"(select *, coalesce(reading_date, date '9999-12-31') as day from read_parquet({_literal(parsed)}))"
+    count = connection.execute(
+        "create or replace temp table partitions as select *, row_number() over (order by tenant_id, day) as number "
+        f"from (select distinct tenant_id, day from {cells})"
+    ).fetchone()[0]
+    for first in range(1, count + 1, PARTITIONS_AT_ONCE):
+        some = f"(from partitions where number between {first} and {first + PARTITIONS_AT_ONCE - 1})"
+        rows = f"select * exclude (day) from {cells} semi join {some} using (tenant_id, day)"
+        for path, written, size, _, statistics, keys in _copy(connection, rows, folder, lake.PARTITION_BY):
+            if keys["reading_date"] is not None:
+                yield _staged(path, keys, written, size, statistics)
+    parsed.unlink()
 
 
 def _write_one_partition(

@@ -5,6 +5,7 @@ A new metric, device or tenant is a row in these files, never code.
 
 import csv
 import hashlib
+import math
 import re
 from collections.abc import Iterator
 from datetime import date
@@ -134,7 +135,6 @@ REFERENCES = [
     ("headline_metrics", ("tenant_id",), "tenants"),
     ("headline_metrics", ("metric",), "metrics"),
 ]
-NOT_CONVERTIBLE = (pint.DimensionalityError, pint.UndefinedUnitError, TypeError, ValueError)
 # What may be given to pint of a text that came with data: no brackets, and no number raised to a power.
 UNIT_TEXT = re.compile(r"[\w°%µμΩ²³/*^·. -]{1,40}")
 POWER_OF_NUMBER = re.compile(r"\d\s*(\^|\*\*)")
@@ -160,6 +160,20 @@ class Registry:
             self._check_key(table, columns)
         for table, columns, target in REFERENCES:
             self._check_reference(table, columns, target)
+        self._check_units()
+        self._check_headlines()
+
+    @classmethod
+    def before_the_first_row(cls, folder: Path) -> "Registry":
+        """A registry without rows, for a folder that has none of the tables yet."""
+        registry = cls.__new__(cls)
+        registry.folder, registry.rows = folder, {name: [] for name in TABLES}
+        return registry
+
+    @staticmethod
+    def is_begun(folder: Path) -> bool:
+        """Whether the folder has any of the registry's tables."""
+        return any((folder / f"{name}.csv").exists() for name in TABLES)
 
     @property
     def tenant_ids(self) -> list[str]:
@@ -182,7 +196,8 @@ class Registry:
             rows = [tuple(row.model_dump().values()) for row in self.rows[name]]
             if name == "device_model_metrics":
                 columns |= {"unit_factor": "double", "unit_offset": "double"}
-                rows = [(*row, *self._conversion(*row[:3])) for row in rows]
+                units = self._canonical_units()
+                rows = [(*row, *_factor(row[2] or units[row[1]], units[row[1]])) for row in rows]
             declared = ", ".join(f"{column} {type_}" for column, type_ in columns.items())
             connection.execute(f"create or replace table registry.{name} ({declared})")
             if rows:
@@ -209,24 +224,46 @@ class Registry:
         except Exception:  # a text from data may fail pint's parser in any way, and is then no unit
             return None
 
-    def _conversion(self, model_id: str, metric: str, sent: str | None) -> tuple[float | None, float | None]:
-        """Factor and offset from the unit sent to the canonical one; both None when there is no way."""
-        canonical = next(row.unit for row in self.rows["metrics"] if row.metric == metric)
-        try:
-            return _factor(sent, canonical)
-        except NOT_CONVERTIBLE as error:
-            raise FleetmartError(
-                f"{self.folder / 'device_model_metrics.csv'}: model {model_id}, metric {metric}: "
-                f"unit {sent!r} cannot become {canonical!r} ({error}). Mend the unit here or in metrics.csv."
-            ) from error
+    def _canonical_units(self) -> dict[str, str | None]:
+        return {row.metric: row.unit for row in self.rows["metrics"]}
+
+    def _check_units(self) -> None:
+        canonical = self._canonical_units()
+        for line, row in enumerate(self.rows["device_model_metrics"], start=2):
+            try:
+                _factor(row.unit or canonical[row.metric], canonical[row.metric])
+            except Exception as error:  # pint's parser fails in many ways
+                problem = (
+                    f"unit {row.unit!r} of {row.model_id} cannot become {canonical[row.metric]!r}, "
+                    f"the canonical unit of {row.metric} ({error})"
+                )
+                remedy = (
+                    "Write units as pint does, such as degC, m/s, kWh, hPa, percent, ug/m^3; "
+                    f"mend this one, or that of {row.metric} in metrics.csv."
+                )
+                raise self._wrong("device_model_metrics", line, ("unit",), problem, remedy) from error
+
+    def _check_headlines(self) -> None:
+        texts = {row.metric for row in self.rows["metrics"] if row.value_type == "text"}
+        ranks: dict[tuple[str, int], int] = {}
+        for line, row in enumerate(self.rows["headline_metrics"], start=2):
+            if row.metric in texts:
+                problem = f"{row.metric} holds texts, which have no {row.aggregation}"
+                raise self._wrong("headline_metrics", line, ("metric",), problem, "Choose a metric of numbers.")
+            if ranks.setdefault((row.tenant_id, row.rank), line) != line:
+                problem = f"rank {row.rank} of {row.tenant_id} stands twice"
+                raise self._wrong("headline_metrics", line, ("rank",), problem, "Give each headline its own rank.")
 
     def _read(self, name: str, kind: type[Row]) -> list[Row]:
         path = self.folder / f"{name}.csv"
         try:
             with path.open(newline="", encoding="utf-8") as file:
-                return [
-                    self._row(path, line, kind, record) for line, record in enumerate(csv.DictReader(file), start=2)
-                ]
+                records = csv.DictReader(file)
+                missing = [column for column in kind.model_fields if column not in (records.fieldnames or [])]
+                if missing:
+                    remedy = f"The first line names the columns {', '.join(kind.model_fields)}."
+                    raise RegistryError(path, 1, (missing[0],), "there is no such column", remedy)
+                return [self._row(path, line, kind, record) for line, record in enumerate(records, start=2)]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             why = getattr(error, "strerror", None) or error
             raise FleetmartError(
@@ -235,13 +272,16 @@ class Registry:
 
     @staticmethod
     def _row(path: Path, line: int, kind: type[Row], record: dict[str, Any]) -> Row:
+        if None in record or None in record.values():
+            problem = f"the line has {'more' if None in record else 'fewer'} fields than the first one has columns"
+            raise RegistryError(path, line, ("row",), problem, 'Quote a text that has a comma: "like, this".')
         try:
-            return kind(**{str(key): value for key, value in record.items()})
+            return kind(**record)
         except ValidationError as error:
             what = error.errors()[0]
             columns = tuple(map(str, what["loc"])) or ("row",)
             remedy = f"Columns are {', '.join(kind.model_fields)}."
-            raise RegistryError(path, line, columns, what["msg"], remedy) from error
+            raise RegistryError(path, line, columns, what["msg"].removeprefix("Value error, "), remedy) from error
 
     def _check_key(self, table: str, columns: tuple[str, ...]) -> None:
         first: dict[tuple[str, ...], int] = {}
@@ -267,10 +307,17 @@ class Registry:
 
 
 def _factor(sent: str | None, canonical: str | None) -> tuple[float, float]:
-    """Factor and offset from one unit to another; raises one of NOT_CONVERTIBLE when there is no way."""
+    """Factor and offset from one unit to another.
+
+    Raises ValueError, or whatever pint raises, when there is no way, or none by a factor and an offset (dBm to mW).
+    """
     if sent == canonical:
         return 1.0, 0.0
-    zero, one = (UNITS.Quantity(x, sent).to(canonical).magnitude for x in (0.0, 1.0))
+    if sent is None or canonical is None:
+        raise ValueError(f"{'what is sent' if sent is None else 'the metric'} has no unit")
+    zero, one, two = (UNITS.Quantity(x, sent).to(canonical).magnitude for x in (0.0, 1.0, 2.0))
+    if not math.isclose(two - one, one - zero, rel_tol=1e-9):
+        raise ValueError(f"{sent} and {canonical} are not proportional")
     return one - zero, zero
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import duckdb
 
 from orchestration.errors import FleetmartError, WrongUse
+from orchestration.ledger import rows
 from orchestration.publish import OPERATOR, current_snapshot
 from orchestration.registry import Registry
 from orchestration.settings import Settings
@@ -32,7 +33,9 @@ def query(settings: Settings, statement: str, tenant_id: str = OPERATOR) -> Answ
         raise WrongUse(f"There is no tenant {tenant_id!r}. Registered are: {', '.join(known)}.")
     path = current_snapshot(settings, tenant_id)
     if path is None:
-        raise FleetmartError(f"Nothing has been published for {tenant_id} yet. Run `fleetmart run` first.")
+        judged = rows(settings, "select 1 from quality_verdicts where tenant_id = ? and verdict = 'failed'", tenant_id)
+        why = "what was built did not pass the gate; `fleetmart publish` says why" if judged else "run `fleetmart run`"
+        raise FleetmartError(f"Nothing has been published for {tenant_id} yet: {why}.")
     try:
         with duckdb.connect(str(path), read_only=True, config=LOCKED_DOWN) as connection:
             result = connection.execute(statement)

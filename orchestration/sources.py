@@ -315,8 +315,11 @@ def read_declared(path: Path, kind: type[Declared], what: str, **given: Any) -> 
         # A misspelt key shows twice, as unknown and as missing; the unknown one is what the reader must mend.
         first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         where = ".".join(map(str, first["loc"])) or what
+        problem = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "model_type":
+            problem = f"must be a mapping with some of the keys {_keys(kind, (*first['loc'], ''), given)}"
         raise FleetmartError(
-            f"{path}, line {_line(node, first['loc'])}, {where}: {first['msg'].removeprefix('Value error, ')}. "
+            f"{path}, line {_line(node, first['loc'])}, {where}: {problem}. "
             f"Keys here are {_keys(kind, first['loc'], given)}."
         ) from error
 

@@ -51,7 +51,11 @@ group by tenant_id order by tenant_id
 def _loaded(settings: Settings) -> dict[str, Any]:
     sources = rows(settings, _LOADED)
     set_aside = rows(settings, "select count(*) as files from loads where status = 'set aside'")
-    unbuilt = rows(settings, "select count(*) as partitions from load_partitions where build_id is null")
+    unbuilt = rows(
+        settings,
+        "select count(*) as partitions from "
+        "(select distinct tenant_id, reading_date from load_partitions where build_id is null)",
+    )
     return {
         "files": sum(source["files"] for source in sources),
         "readings": sum(source["readings"] for source in sources),

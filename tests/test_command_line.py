@@ -6,10 +6,11 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from orchestration.cli import main
-from orchestration.registry import Registry
+from orchestration.registry import Registry, RegistryError
 from orchestration.settings import ROOT, Settings
 from tests.conftest import run_fleetmart
 
@@ -103,6 +104,50 @@ def test_a_registry_that_is_wrong_is_told_with_file_line_and_column(small: Calla
     done = run_fleetmart(settings.home, "sql", "select 1", FLEETMART_REGISTRY=str(settings.registry))
     assert done.returncode == 1
     assert re.search(r"sites\.csv, line \d+, timezone", done.stderr), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("table", "old", "new", "says"),
+    [
+        (
+            "device_model_metrics",
+            ",active_power,kW,",
+            ",active_power,dBm,",
+            r"line 2, unit: unit 'dBm' of senvion-mm82",
+        ),
+        ("device_model_metrics", ",active_power,kW,", ",active_power,bananas,", r"line 2, unit: .*Write units as pint"),
+        ("metrics", ",gauge,kW,number", ",gauge,mW,number", r"^$"),
+        ("metrics", ",gauge,kW,number", ",gauge,,number", r"unit 'kW' of senvion-mm82 cannot become None"),
+        ("metrics", "metric,metric_label,", "metric,name,", r"line 1, metric_label: there is no such column"),
+        ("metrics", ",gauge,kW,number", ",gauge,kW,number,more", r"line \d+, row: the line has more fields"),
+        ("headline_metrics", "wind_speed,2,", "wind_speed,1,", r"line 3, rank: rank 1 of la-haute-borne stands twice"),
+    ],
+)
+def test_what_is_wrong_in_the_registry_is_told(
+    table: str, old: str, new: str, says: str, small: Callable[..., Settings]
+) -> None:
+    settings = small()
+    path = settings.registry / f"{table}.csv"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    try:
+        Registry(settings.registry)
+        told = ""
+    except RegistryError as error:
+        told = str(error)
+    assert re.search(says, told), told
+
+
+def test_a_unit_that_is_not_named_is_the_metrics_own_one(small: Callable[..., Settings]) -> None:
+    settings = small()
+    path = settings.registry / "device_model_metrics.csv"
+    path.write_text(path.read_text().replace(",active_power,kW,", ",active_power,,"))
+    with duckdb.connect() as connection:
+        Registry(settings.registry).write_to(connection, [])
+        found = connection.execute(
+            "select distinct unit_factor, unit_offset from registry.device_model_metrics where metric = 'active_power'"
+        ).fetchall()
+    assert found == [(1.0, 0.0)]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

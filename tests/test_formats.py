@@ -308,6 +308,14 @@ def test_instants_in_every_format(text: str, keys: dict, tmp_path: Path) -> None
     assert {reading[2] for reading in found.readings} == {AT}, found.rejected
 
 
+def test_instants_of_no_plausible_year_are_rejected(tmp_path: Path) -> None:
+    """Milliseconds read as seconds lie in the year 56,302."""
+    text = "id,at,a,b\nd,1714564800000,1,2\nd,1714564800,1,2\n"
+    found = read(tmp_path, text, measured_at={"column": "at", "format": "epoch_s"})
+    assert len(found.values) == 2
+    assert [one[1:3] for one in found.rejected] == [("time stamp out of range", 1)]
+
+
 def test_instants_of_parts_and_of_two_columns(tmp_path: Path) -> None:
     parts = {"year": "y", "month": "m", "day": "d", "hour": "h"}
     found = read(

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import resource
 import subprocess
 import sys
@@ -123,6 +124,48 @@ def test_new_columns_of_a_known_source_are_reported(small: Callable[..., Setting
     assert "firmware" in load_waiting(settings).notices[0]
     found = rows(settings, "select new_columns from loads order by rowid")
     assert [row["new_columns"] for row in found] == [None, "firmware"]
+
+
+def test_new_keys_of_json_lines_are_reported(small: Callable[..., Settings]) -> None:
+    settings = small()
+    (settings.sources / "probes.yml").write_text(
+        "{source: probes, description: d, tenant: nyc-airports, site: JFK, device: JFK, format: {type: jsonl}, "
+        "measured_at: {column: at}, metrics: {payload.t: ambient_temperature}}"
+    )
+    folder = settings.landing / "probes"
+    folder.mkdir(parents=True)
+    (folder / "a.jsonl").write_text('{"at": "2024-01-01T00:00:00Z", "payload": {"t": 1}}\n')
+    assert load_waiting(settings).notices == []
+    (folder / "b.jsonl").write_text('{"at": "2024-01-01T01:00:00Z", "payload": {"t": 1, "co2": 400}}\n')
+    assert "payload.co2" in load_waiting(settings).notices[0]
+
+
+def test_a_file_of_which_nothing_could_be_taken_in_is_set_aside_and_may_come_again_mended(
+    small: Callable[..., Settings],
+) -> None:
+    settings = small()
+    lines = [line.replace("2014-", "14/", 1) for line in DAY[:5]]
+    put(settings, "wrong.csv", lines)
+    refused = load_waiting(settings)
+    assert (refused.files, refused.rejected) == (0, 0)
+    assert "none of its 5 rows could be taken in (5 times time stamp not understood)" in refused.problems[0]
+    kept = next(settings.set_aside.rglob("*wrong.csv"))
+    source = settings.sources / "lhb_meter.yml"
+    mended = 'measured_at: {column: time_utc, format: "%y/%m-%d %H:%M:%S"}'
+    source.write_text(re.sub("measured_at: .*", mended, source.read_text()))
+    deliver(settings, "lhb_meter", [kept])
+    assert load_waiting(settings).readings == 15
+
+
+def test_memory_does_not_grow_with_the_days_of_a_file(small: Callable[..., Settings]) -> None:
+    """A day a row for 20 years: as many partitions, some of which are written at a time."""
+    settings = small().model_copy(update={"memory_limit": "400MB"})
+    rows_of_days = [meter_row(day, 0, 1.0) for day in range(7_300)]
+    put(settings, "years.csv", rows_of_days)
+    loaded = load_waiting(settings)
+    assert (loaded.readings, loaded.partitions, loaded.problems) == (3 * 7_300, 7_300, [])
+    days = {file.reading_date for file in lake.files(settings.lake_readings)}
+    assert len(days) == 7_300
 
 
 def test_files_below_a_url_are_fetched_and_deleted_there(small: Callable[..., Settings]) -> None:

@@ -251,7 +251,8 @@ def test_a_check_names_what_the_registry_does_not_know(small: Callable[..., Sett
     )
     unregistered = check(settings, str(source), file).unregistered
     assert unregistered["tenants"] == ["nobody"]
-    assert unregistered["sites"] == ["la-haute-borne/R80711 is at la-haute-borne, not at elsewhere"]
+    assert unregistered["sites"] == ["la-haute-borne/R80711 is at la-haute-borne, not at elsewhere", "nobody/s"]
+    assert unregistered["devices"] == ["nobody/x"]
     assert unregistered["metrics"] == ["brand_new"]
     assert unregistered["units"] == ["active_power in furlong"]
     assert [text.split("/")[1] for text in unregistered["metrics of models"]] == ["dew_point"]
@@ -267,6 +268,39 @@ def test_a_check_refuses_what_a_load_would_set_aside(small: Callable[..., Settin
         check(settings, "other", file)
     with pytest.raises(FleetmartError, match=r"any\.yml is no readable YAML"):
         check(settings, str(tmp_path / "any.yml"), file)
+
+
+def test_a_check_needs_no_registry_and_knows_a_files_place_in_landing(
+    small: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = small().model_copy(update={"registry": tmp_path / "none-yet"})
+    source = settings.sources / "by_folder.yml"
+    source.write_text(
+        "{source: by_folder, description: d, tenant: {path: '^(?P<value>[^/]+)/'}, site: s, device: {column: d}, "
+        "format: {type: jsonl}, measured_at: {column: at}, metrics: {t: temperature, deep.typo: humidity}}"
+    )
+    file = settings.landing / "by_folder" / "acme" / "a.jsonl"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"at": "2024-01-01T00:00:00Z", "d": "x", "t": 1, "deep": {"humidity": 2}}\n')
+    found = check(settings, "by_folder", file)
+    assert (found.readings, found.unregistered["tenants"], found.refusal) == (1, ["acme"], None)
+    assert (found.absent_columns, found.unused_columns) == (["deep.typo"], ["deep.humidity"])
+    assert found.metrics == [
+        {"metric": "humidity", "count": 0, "unit": None},
+        {"metric": "temperature", "count": 1, "unit": None},
+    ]
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(file.read_bytes())
+    assert check(settings, "by_folder", copy).refusal == "none of its 1 rows could be taken in (1 times no tenant)"
+    assert check(settings, "by_folder", copy, "other/copy.jsonl").unregistered["tenants"] == ["other"]
+
+
+def test_a_check_of_rejected_rows_exits_with_1(small: Callable[..., Settings], tmp_path: Path) -> None:
+    settings = small("unused")
+    file = tmp_path / "scada.csv"
+    file.write_text(DIRTY)
+    where = {"FLEETMART_SOURCES": str(settings.sources), "FLEETMART_REGISTRY": str(settings.registry)}
+    assert run_fleetmart(tmp_path / "home", "source", "check", "lhb_scada", str(file), **where).returncode == 1
 
 
 def test_the_commands_answer_in_words_and_in_json(small: Callable[..., Settings], tmp_path: Path) -> None:
