@@ -151,8 +151,8 @@ def test_a_file_of_which_nothing_could_be_taken_in_is_set_aside_and_may_come_aga
     assert "none of its 5 rows could be taken in (5 times time stamp not understood)" in refused.problems[0]
     kept = next(settings.set_aside.rglob("*wrong.csv"))
     source = settings.sources / "lhb_meter.yml"
-    mended = 'measured_at: {column: time_utc, format: "%y/%m-%d %H:%M:%S"}'
-    source.write_text(re.sub("measured_at: .*", mended, source.read_text()))
+    mended = 'measured_at: {column: time_utc, format: "%y/%m-%d %H:%M:%S"}\n'
+    source.write_text(re.sub(r"measured_at:\n( .*\n)+", mended, source.read_text()))
     deliver(settings, "lhb_meter", [kept])
     assert load_waiting(settings).readings == 15
 
