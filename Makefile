@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 PIP_FLAGS := --disable-pip-version-check --no-deps --require-hashes
 
-.PHONY: help setup demo test soak lint lock clean
+.PHONY: help setup demo test soak lint docs lock clean
 
 help:  ## What can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -24,6 +24,9 @@ soak: setup  ## What takes long by nature: 200 kills at random instants (docs/so
 lint: .venv/made  ## Style of Python
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+
+docs: .venv/made  ## Write docs/marts.md from the marts' own YAML
+	.venv/bin/python -m orchestration.marts_document docs/marts.md
 
 lock: .venv/made  ## Renew both locks to the newest allowed versions
 	.venv/bin/uv pip compile pyproject.toml --extra dev $(LOCK_FLAGS) -o requirements.lock

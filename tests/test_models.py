@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from orchestration.dbt_process import DBT, DBT_PROJECT, dbt_environment
-from orchestration.settings import Settings
+from orchestration.marts_document import marts_document
+from orchestration.settings import ROOT, Settings
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +47,9 @@ def test_every_marts_contract_is_enforced_and_every_column_is_described(manifest
         for column in node["columns"].values():
             assert column["data_type"] and column["description"], (node["name"], column["name"])
             assert column["config"]["meta"]["label"], (node["name"], column["name"])
+
+
+def test_the_document_of_the_marts_is_what_their_yaml_says() -> None:
+    written = (ROOT / "docs" / "marts.md").read_text()
+    assert written == marts_document(), "run `make docs`"
+    assert "## loads\n" in written and "## cube_fleet_daily\n" in written
