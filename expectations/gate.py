@@ -207,7 +207,8 @@ cube as (
     where tenant_id = (select tenant_id from gate.tenant) and day in (select day from gate.local_days)
     group by all
 )
-select * from counted full join cube using (device_id, metric, day) where counted.n is distinct from cube.n;
+select * from counted full join cube using (device_id, metric, day)
+where coalesce(counted.n, 0) <> coalesce(cube.n, 0);
 
 create or replace view gate.fleet_mismatches as
 with counted as (select local_day as day, count(*) as n from gate.local_readings group by all),

@@ -112,7 +112,7 @@ def candidate(settings: Settings, full_refresh: bool = False, span: Span | None 
             yield standing
             return
         build_id = _start(settings, inputs, touched, full_refresh)
-        _prepare_warehouse(settings, registry, lake_files, touched)
+        _prepare_warehouse(settings, registry, lake_files, touched, full_refresh)
         yield Build(build_id, len(touched), full_refresh)
         _finish(settings, build_id)
 
@@ -176,7 +176,11 @@ def _finish(settings: Settings, build_id: int) -> None:
 
 
 def _prepare_warehouse(
-    settings: Settings, registry: Registry, lake_files: list[lake.LakeFile], touched: list[Partition]
+    settings: Settings,
+    registry: Registry,
+    lake_files: list[lake.LakeFile],
+    touched: list[Partition],
+    full_refresh: bool,
 ) -> None:
     """Registry, scopes and the view over the touched partitions' files, where dbt's sources look for them."""
     sent_units = [tuple(row.values()) for row in rows(settings, "select metric, unit from sent_units order by 1, 2")]
@@ -192,11 +196,29 @@ def _prepare_warehouse(
         )
         connection.execute("create or replace table build.touched_partitions (tenant_id varchar, day date)")
         connection.executemany("insert into build.touched_partitions values (?, ?)", touched)
-        connection.execute(_TOUCHED_DAYS)
-        connection.execute(_CHANGED_DAYS)
         wanted = set(touched)
         paths = [file.path for file in lake_files if (file.tenant_id, str(file.reading_date)) in wanted]
         _create_lake_view(connection, paths)
+        connection.execute(_ALL_PARTITIONS if full_refresh else _CARRIED_PARTITIONS)
+        for table in (_TOUCHED_DAYS, _CHANGED_DAYS, _TOUCHED_MONTHS):
+            connection.execute(table)
+
+
+# The first reading of a sensor's day goes on from the last one before it, however long ago that was: a touched day
+# reaches as far as the day on which each of its sensors was next heard.
+_CARRIED_PARTITIONS = """
+create or replace table build.carried_partitions as
+select tenant_id, day from build.touched_partitions
+union
+select touched.tenant_id, later.reading_date
+from (select distinct tenant_id, device_id, metric, reading_date from lake.readings) as touched
+asof join (
+    from intermediate.int_sensor_days where reading_date > (select min(day) from build.touched_partitions)
+) as later
+    on touched.tenant_id = later.tenant_id and touched.device_id = later.device_id and touched.metric = later.metric
+    and touched.reading_date < later.reading_date
+"""
+_ALL_PARTITIONS = "create or replace table build.carried_partitions as from build.touched_partitions"
 
 
 # A UTC day holds readings of up to three local days. Between two partitions of a tenant may lie days on
@@ -216,17 +238,17 @@ with neighbours as (
 ),
 silent as (
     select touched.tenant_id, unnest(range(neighbours.before, touched.day, interval 1 day))::date as day
-    from build.touched_partitions as touched join neighbours using (tenant_id, day)
+    from build.carried_partitions as touched join neighbours using (tenant_id, day)
     where neighbours.before is not null
     union
     select touched.tenant_id, unnest(range(touched.day + 1, neighbours.after + 1, interval 1 day))::date as day
-    from build.touched_partitions as touched join neighbours using (tenant_id, day)
+    from build.carried_partitions as touched join neighbours using (tenant_id, day)
     where neighbours.after is not null
 ),
 days as (
     select tenant_id, day from silent
     union
-    select tenant_id, day + unnest([-1, 0, 1]) from build.touched_partitions
+    select tenant_id, day + unnest([-1, 0, 1]) from build.carried_partitions
 ),
 spans as (select tenant_id, min(day) as first_day, max(day) as last_day from build.lake_partitions group by tenant_id)
 select tenant_id, day, day > first_day and day < last_day as is_within_data
@@ -234,7 +256,11 @@ from days join spans using (tenant_id)
 """
 _CHANGED_DAYS = """
 create or replace table build.changed_days as
-select distinct tenant_id, day + unnest([0, 7]) as day from build.touched_days
+select distinct tenant_id, day + unnest([0, 7, 364]) as day from build.touched_days
+"""
+_TOUCHED_MONTHS = """
+create or replace table build.touched_months as
+select distinct tenant_id, date_trunc('month', day)::date as day from build.touched_days
 """
 
 

@@ -90,6 +90,8 @@ class DeviceModelMetric(Row):
     valid_min: Annotated[float | None, Optional_]
     valid_max: Annotated[float | None, Optional_]
     stuck_after_minutes: Annotated[Positive | None, Optional_]
+    max_change_per_minute: Annotated[Positive | None, Optional_] = None
+    rolls_over_at: Annotated[Positive | None, Optional_] = None
 
     @model_validator(mode="after")
     def _ordered(self) -> "DeviceModelMetric":
@@ -161,6 +163,7 @@ class Registry:
         for table, columns, target in REFERENCES:
             self._check_reference(table, columns, target)
         self._check_units()
+        self._check_counters()
         self._check_headlines()
 
     @classmethod
@@ -243,6 +246,14 @@ class Registry:
                 )
                 raise self._wrong("device_model_metrics", line, ("unit",), problem, remedy) from error
 
+    def _check_counters(self) -> None:
+        counters = {row.metric for row in self.rows["metrics"] if row.kind == "counter"}
+        for line, row in enumerate(self.rows["device_model_metrics"], start=2):
+            if row.rolls_over_at and row.metric not in counters:
+                problem = f"{row.metric} is no counter, so it does not roll over"
+                remedy = "Leave the field empty, or make the metric a counter in metrics.csv."
+                raise self._wrong("device_model_metrics", line, ("rolls_over_at",), problem, remedy)
+
     def _check_headlines(self) -> None:
         texts = {row.metric for row in self.rows["metrics"] if row.value_type == "text"}
         ranks: dict[tuple[str, int], int] = {}
@@ -259,7 +270,8 @@ class Registry:
         try:
             with path.open(newline="", encoding="utf-8") as file:
                 records = csv.DictReader(file)
-                missing = [column for column in kind.model_fields if column not in (records.fieldnames or [])]
+                needed = [name for name, info in kind.model_fields.items() if info.is_required()]
+                missing = [column for column in needed if column not in (records.fieldnames or [])]
                 if missing:
                     remedy = f"The first line names the columns {', '.join(kind.model_fields)}."
                     raise RegistryError(path, 1, (missing[0],), "there is no such column", remedy)

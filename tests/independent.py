@@ -15,6 +15,7 @@ import pandas as pd
 Conversion = Callable[[pd.Series], pd.Series]
 SENSOR = ["tenant_id", "device_id", "metric"]
 MEASURES = ["value_avg", "value_min", "value_max", "value_sum", "value_first", "value_last"]
+PERCENTILES = {"value_p50": 0.5, "value_p95": 0.95}
 
 
 def as_sent(values: pd.Series) -> pd.Series:
@@ -189,12 +190,12 @@ LAYOUTS: dict[str, Layout] = {
 
 def daily_cube(sample_dir: Path, registry_dir: Path) -> pd.DataFrame:
     """One row per tenant, device, metric and day of the site's clock."""
-    return _cube(judged_readings(sample_dir, registry_dir), "day")
+    return _cube(judged_readings(sample_dir, registry_dir), "day", "day_start", "day_end")
 
 
 def hourly_cube(sample_dir: Path, registry_dir: Path) -> pd.DataFrame:
     """One row per tenant, device, metric and UTC hour."""
-    return _cube(judged_readings(sample_dir, registry_dir), "hour_start")
+    return _cube(judged_readings(sample_dir, registry_dir), "hour_start", "hour_start", "hour_end")
 
 
 def judged_readings(sample_dir: Path, registry_dir: Path) -> pd.DataFrame:
@@ -204,15 +205,20 @@ def judged_readings(sample_dir: Path, registry_dir: Path) -> pd.DataFrame:
         pd.read_csv(registry_dir / f"{name}.csv") for name in ("devices", "sites", "device_model_metrics")
     )
     devices = devices.merge(sites, on=["tenant_id", "site_id"])[["tenant_id", "device_id", "model_id", "timezone"]]
-    rules = rules[["model_id", "metric", "valid_min", "valid_max"]]
+    rules = rules[["model_id", "metric", "valid_min", "valid_max", "interval_seconds"]]
     known = latest.merge(devices, on=["tenant_id", "device_id"], validate="many_to_one")
     known = known.merge(rules, on=["model_id", "metric"], validate="many_to_one")
     assert len(known) == len(latest), "a sample device or one of its metrics is not in the registry"
     known["is_valid"] = ~(known["value"] < known["valid_min"]) & ~(known["value"] > known["valid_max"])
-    known["hour_start"] = known["measured_at"].dt.floor("h").dt.tz_localize(None)
+    known["measured_at"] = known["measured_at"].dt.tz_localize(None)
+    known["hour_start"] = known["measured_at"].dt.floor("h")
+    known["hour_end"] = known["hour_start"] + pd.Timedelta(hours=1)
     for zone, of_zone in known.groupby("timezone"):
-        local = of_zone["measured_at"].dt.tz_convert(zone).dt.tz_localize(None)
-        known.loc[of_zone.index, "day"] = local.dt.normalize()
+        local = of_zone["measured_at"].dt.tz_localize("UTC").dt.tz_convert(zone)
+        known.loc[of_zone.index, "day"] = local.dt.tz_localize(None).dt.normalize()
+        for column, days in (("day_start", 0), ("day_end", 1)):
+            midnight = (local.dt.tz_localize(None).dt.normalize() + pd.Timedelta(days=days)).dt.tz_localize(zone)
+            known.loc[of_zone.index, column] = midnight.dt.tz_convert("UTC").dt.tz_localize(None)
     return known.sort_values([*SENSOR, "measured_at"], ignore_index=True)
 
 
@@ -257,9 +263,30 @@ def _texts(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
-def _cube(readings: pd.DataFrame, period: str) -> pd.DataFrame:
+def _cube(readings: pd.DataFrame, period: str, start: str, end: str) -> pd.DataFrame:
     grain = [*SENSOR, period]
     counts = readings.groupby(grain).agg(reading_count=("value", "size"), valid_count=("is_valid", "sum"))
-    valid = readings[readings["is_valid"]].groupby(grain)["value"]
-    measures = valid.agg(["mean", "min", "max", "sum", "first", "last"]).set_axis(MEASURES, axis="columns")
-    return counts.join(measures).reset_index()
+    valid = readings[readings["is_valid"]]
+    measures = valid.groupby(grain)["value"].agg(["mean", "min", "max", "sum", "first", "last"])
+    measures = measures.set_axis(MEASURES, axis="columns")
+    for name, share in PERCENTILES.items():
+        measures[name] = valid.groupby(grain)["value"].quantile(share)
+    return counts.join(measures).join(over_time(valid, grain, start, end)).reset_index()
+
+
+def over_time(valid: pd.DataFrame, grain: list[str], start: str, end: str) -> pd.DataFrame:
+    """The average over the time for which values hold, from one to the next, at most for twice the cadence."""
+    sensor = valid.groupby(SENSOR)
+    hold = pd.to_timedelta((2 * valid["interval_seconds"]).fillna(86_400), unit="s")
+    until = (valid["measured_at"] + hold).clip(upper=valid[end])
+    until = until.clip(upper=sensor["measured_at"].shift(-1).fillna(pd.Timestamp.max))
+    held = (until - valid["measured_at"]).dt.total_seconds()
+    before = sensor["measured_at"].shift(1)
+    carried_until = (before + hold).clip(upper=valid["measured_at"])
+    carried = (carried_until - valid[start]).dt.total_seconds().clip(lower=0).where(before < valid[start], 0).fillna(0)
+    amounts = valid["value"] * held + (sensor["value"].shift(1) * carried).fillna(0)
+    sums = pd.DataFrame({"amount": amounts, "covered_seconds": held + carried}).groupby([valid[key] for key in grain])
+    sums = sums.sum()
+    return pd.DataFrame(
+        {"value_time_avg": sums["amount"] / sums["covered_seconds"], "covered_seconds": sums["covered_seconds"]}
+    )

@@ -16,6 +16,10 @@
     (cast({{ local }} as timestamp) at time zone {{ zone }} at time zone 'UTC')
 {%- endmacro %}
 
+{# So many seconds as an interval. #}
+{% macro seconds(count) -%} {{ return(adapter.dispatch('seconds')(count)) }} {%- endmacro %}
+{% macro duckdb__seconds(count) -%} to_seconds({{ count }}) {%- endmacro %}
+
 {# Seconds from one instant to another. #}
 {% macro seconds_between(earlier, later) -%} {{ return(adapter.dispatch('seconds_between')(earlier, later)) }} {%- endmacro %}
 {% macro duckdb__seconds_between(earlier, later) -%}

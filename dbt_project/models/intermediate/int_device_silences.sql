@@ -1,8 +1,6 @@
 with instants as (
     select distinct tenant_id, device_id, local_day as day, measured_at as instant
-    from {{ ref('int_readings_to_date') }}
-    where {{ in_touched('touched_days', 'local_day') }}
-        and {{ near_touched('touched_days', 'reading_date') }}
+    from {{ ref('int_readings_in_order') }}
 ),
 
 slots as (

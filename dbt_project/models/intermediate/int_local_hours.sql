@@ -10,5 +10,5 @@ from (
 ) as zones
 cross join (
     select distinct unnest(generate_series(cast(day as timestamp), day + interval 23 hour, interval 1 hour)) as hour_start
-    from {{ source('build', 'touched_partitions') }}
+    from {{ source('build', 'carried_partitions') }}
 ) as hours

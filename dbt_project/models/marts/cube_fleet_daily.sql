@@ -22,7 +22,7 @@ with site_days as (
         sum(valid_count) / nullif(sum(reading_count), 0) as valid_share,
         sum(invalid_count) as invalid_count
     from {{ ref('cube_device_health_daily') }}
-    where {{ near_touched('changed_days', 'day', 7) }}
+    where {{ near_touched('changed_days', 'day', 364) }}
     group by tenant_id, site_id, day
 )
 
@@ -46,10 +46,17 @@ select
     site_days.completeness - week_before.completeness as completeness_change,
     site_days.availability - week_before.availability as availability_change,
     site_days.valid_share - week_before.valid_share as valid_share_change,
-    cast(site_days.reading_count - week_before.reading_count as bigint) as reading_count_change
+    cast(site_days.reading_count - week_before.reading_count as bigint) as reading_count_change,
+    site_days.completeness - year_before.completeness as completeness_year_change,
+    site_days.availability - year_before.availability as availability_year_change
 from site_days
 left join site_days as week_before
     on site_days.tenant_id = week_before.tenant_id
     and site_days.site_id = week_before.site_id
     and site_days.day = week_before.day + 7
+-- the same weekday, 52 weeks before
+left join site_days as year_before
+    on site_days.tenant_id = year_before.tenant_id
+    and site_days.site_id = year_before.site_id
+    and site_days.day = year_before.day + 364
 where {{ in_touched('changed_days', 'site_days.day', 'site_days.tenant_id') }}

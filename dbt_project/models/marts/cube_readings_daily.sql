@@ -3,8 +3,31 @@
     touched_by={'scope': 'touched_days', 'day': 'day'},
 ) }}
 
--- grain: tenant, site, device, metric, day of the site's zone
-with daily as (
+-- grain: tenant, site, device, metric, day of the site's zone on which a value came or was due
+with site_days as (
+    select
+        sites.tenant_id,
+        sites.site_id,
+        days.day,
+        {{ to_utc('days.day', 'sites.timezone') }} as day_start,
+        {{ to_utc('(days.day + 1)', 'sites.timezone') }} as day_end
+    from {{ source('registry', 'sites') }} as sites
+    inner join {{ source('build', 'touched_days') }} as days on sites.tenant_id = days.tenant_id
+),
+
+readings as (
+    select
+        readings.*,
+        coalesce(site_days.day_start, readings.local_day) as day_start,
+        coalesce(site_days.day_end, readings.local_day + 1) as day_end
+    from {{ ref('int_readings_in_order') }} as readings
+    left join site_days
+        on readings.tenant_id = site_days.tenant_id
+        and readings.site_id = site_days.site_id
+        and readings.local_day = site_days.day
+),
+
+came as (
     select
         tenant_id,
         site_id,
@@ -12,26 +35,44 @@ with daily as (
         metric,
         unit,
         local_day as day,
-        {{ reading_measures() }}
-    from {{ ref('int_readings_to_date') }}
-    where {{ in_touched('touched_days', 'local_day') }}
-        and {{ near_touched('touched_days', 'reading_date') }}
-    group by tenant_id, site_id, device_id, metric, unit, local_day
+        {{ reading_measures('day_start', 'day_end') }}
+    from readings
+    group by tenant_id, site_id, device_id, metric, kind, unit, local_day
+),
+
+due as (
+    select days.tenant_id, days.site_id, days.device_id, rules.metric, rules.unit, days.day
+    from {{ ref('int_device_days') }} as days
+    inner join {{ ref('stg_device_metrics') }} as rules
+        on days.tenant_id = rules.tenant_id and days.device_id = rules.device_id
+    where days.is_in_service and rules.interval_seconds is not null
+),
+
+daily as (
+    select
+        coalesce(came.tenant_id, due.tenant_id) as tenant_id,
+        coalesce(came.site_id, due.site_id) as site_id,
+        coalesce(came.device_id, due.device_id) as device_id,
+        coalesce(came.metric, due.metric) as metric,
+        coalesce(came.unit, due.unit) as unit,
+        coalesce(came.day, due.day) as day,
+        came.* exclude (tenant_id, site_id, device_id, metric, unit, day)
+    from came
+    full join due
+        on came.tenant_id = due.tenant_id
+        and came.device_id = due.device_id
+        and came.metric = due.metric
+        and came.day = due.day
 )
 
 select
     {{ reading_labels('daily') }},
+    coalesce(metrics.kind, 'gauge') as kind,
     daily.day,
-    daily.reading_count,
-    daily.valid_count,
+    coalesce(daily.reading_count, 0) as reading_count,
+    coalesce(daily.valid_count, 0) as valid_count,
     {{ local_day_seconds('daily.day', "coalesce(sites.timezone, 'UTC')") }} / rules.interval_seconds
         as expected_count,
-    daily.value_avg,
-    daily.value_min,
-    daily.value_max,
-    daily.value_sum,
-    daily.value_first,
-    daily.value_last,
-    daily.value_stddev
+    {{ finished_measures('daily') }}
 from daily
 {{ join_labels('daily') }}

@@ -1,39 +1,39 @@
 {{ config(
     materialized='incremental', incremental_strategy='replace_touched',
-    touched_by={'scope': 'touched_partitions', 'day': 'cast(hour_start as date)', 'instant': 'hour_start'},
+    touched_by={'scope': 'carried_partitions', 'day': 'cast(hour_start as date)', 'instant': 'hour_start'},
 ) }}
 
 -- grain: tenant, site, device, metric, UTC hour
-with hourly as (
+with hours as (
+    select *, date_trunc('hour', measured_at) as hour_start
+    from {{ ref('int_readings_in_order') }}
+    where {{ in_touched('carried_partitions', 'reading_date') }}
+),
+
+hourly as (
     select
         tenant_id,
         site_id,
         device_id,
         metric,
+        kind,
         unit,
-        date_trunc('hour', measured_at) as hour_start,
-        {{ reading_measures() }}
-    from {{ ref('int_readings_to_date') }}
-    where {{ in_touched('touched_partitions', 'reading_date') }}
-        and {{ near_touched('touched_partitions', 'reading_date', 0) }}
-    group by tenant_id, site_id, device_id, metric, unit, date_trunc('hour', measured_at)
+        hour_start,
+        {{ reading_measures('hour_start', '(hour_start + interval 1 hour)') }}
+    from hours
+    group by tenant_id, site_id, device_id, metric, kind, unit, hour_start
 ),
 
 placed as (
     select
         {{ reading_labels('hourly') }},
+        hourly.kind,
         hourly.hour_start,
         local_hours.hour_start_local,
         hourly.reading_count,
         hourly.valid_count,
         3600 / rules.interval_seconds as expected_count,
-        hourly.value_avg,
-        hourly.value_min,
-        hourly.value_max,
-        hourly.value_sum,
-        hourly.value_first,
-        hourly.value_last,
-        hourly.value_stddev
+        {{ finished_measures('hourly') }}
     from hourly
     {{ join_labels('hourly') }}
     left join {{ ref('int_local_hours') }} as local_hours
@@ -41,29 +41,10 @@ placed as (
 )
 
 select
-    tenant_id,
-    tenant_name,
-    site_id,
-    site_name,
-    device_id,
-    device_name,
-    metric,
-    metric_label,
-    unit,
-    hour_start,
+    * exclude (hour_start_local),
     hour_start_local,
     cast(hour_start_local as date) as local_day,
-    cast(extract(hour from hour_start_local) as integer) as local_hour,
-    reading_count,
-    valid_count,
-    expected_count,
-    value_avg,
-    value_min,
-    value_max,
-    value_sum,
-    value_first,
-    value_last,
-    value_stddev
+    cast(extract(hour from hour_start_local) as integer) as local_hour
 from placed
 {% if not is_incremental() -%}
 order by hour_start, tenant_id

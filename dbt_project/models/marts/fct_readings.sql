@@ -55,6 +55,7 @@ canonical as (
         rules.metric is not null as is_metric_known,
         rules.valid_min,
         rules.valid_max,
+        rules.max_change_per_minute,
         latest.received_count,
         latest.received_at,
         latest.load_id,
@@ -75,18 +76,48 @@ canonical as (
         on latest.metric = sent.metric and latest.unit = sent.unit
 ),
 
+-- few metrics have a limit of change, so only these are put in order
+in_order as (
+    select
+        tenant_id,
+        device_id,
+        metric,
+        measured_at,
+        max_change_per_minute,
+        abs(value - lag(value) over sensor_day)
+        / nullif({{ seconds_between('lag(measured_at) over sensor_day', 'measured_at') }} / 60, 0) as change_to,
+        abs(lead(value) over sensor_day - value)
+        / nullif({{ seconds_between('measured_at', 'lead(measured_at) over sensor_day') }} / 60, 0) as change_from
+    from canonical
+    where max_change_per_minute is not null
+        and value between coalesce(valid_min, value) and coalesce(valid_max, value)
+    window sensor_day as (partition by tenant_id, device_id, metric, reading_date order by measured_at)
+),
+
+jumps as (
+    select tenant_id, device_id, metric, measured_at
+    from in_order
+    where change_to > max_change_per_minute and change_from > max_change_per_minute
+),
+
 judged as (
     select
-        *,
+        canonical.*,
         case
             when not is_device_known then 'device not registered'
             when not is_metric_known then 'metric not registered for the device''s model'
             when is_unit_unknown then 'unit not convertible'
-            when measured_at > received_at + interval 10 minutes then 'measured after it was received'
+            when canonical.measured_at > received_at + interval 10 minutes then 'measured after it was received'
             when value < valid_min then 'below the valid range'
             when value > valid_max then 'above the valid range'
+            when jumps.metric is not null then 'changes too fast'
         end as invalid_reason
     from canonical
+    left join jumps
+        on canonical.tenant_id = jumps.tenant_id
+        and canonical.device_id = jumps.device_id
+        and canonical.metric = jumps.metric
+        and canonical.measured_at = jumps.measured_at
 )
 
 select

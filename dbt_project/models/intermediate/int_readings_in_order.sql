@@ -1,0 +1,89 @@
+-- grain: reading of a touched local day, with the valid readings of its sensor before and after it
+with readings as (
+    select
+        readings.*,
+        coalesce(metrics.kind, 'gauge') as kind,
+        coalesce(rules.hold_seconds, 86400) as hold_seconds,
+        rules.rolls_over_at,
+        rules.stuck_after_minutes
+    from {{ ref('int_readings_to_date') }} as readings
+    left join {{ ref('stg_device_metrics') }} as rules
+        on readings.tenant_id = rules.tenant_id
+        and readings.device_id = rules.device_id
+        and readings.metric = rules.metric
+    left join {{ source('registry', 'metrics') }} as metrics on readings.metric = metrics.metric
+    where {{ in_touched('touched_days', 'readings.local_day', 'readings.tenant_id') }}
+        and {{ near_touched('touched_days', 'readings.reading_date') }}
+),
+
+-- over midnight: the sensor's last reading of the day before on which it was heard, and its first of the day after
+days as (
+    select
+        tenant_id,
+        device_id,
+        metric,
+        reading_date,
+        lag(last_at) over sensor as last_at_before,
+        lag(last_value) over sensor as last_value_before,
+        lag(last_text) over sensor as last_text_before,
+        lead(first_at) over sensor as first_at_after
+    from {{ ref('int_sensor_days') }}
+    window sensor as (partition by tenant_id, device_id, metric order by reading_date)
+),
+
+neighbours as (
+    select
+        readings.tenant_id,
+        readings.site_id,
+        readings.device_id,
+        readings.metric,
+        readings.kind,
+        readings.unit,
+        readings.measured_at,
+        readings.reading_date,
+        readings.local_day,
+        readings.value,
+        readings.value_text,
+        readings.is_valid,
+        readings.hold_seconds,
+        readings.rolls_over_at,
+        readings.stuck_after_minutes,
+        lag(readings.measured_at) over sensor_day as measured_at_before,
+        lag(readings.value) over sensor_day as value_before,
+        lag(readings.value_text) over sensor_day as text_before,
+        lead(readings.measured_at) over sensor_day as measured_at_after
+    from readings
+    window sensor_day as (
+        partition by
+            readings.tenant_id,
+            readings.device_id,
+            readings.metric,
+            readings.reading_date,
+            readings.is_valid
+        order by readings.measured_at
+    )
+)
+
+select
+    neighbours.* exclude (hold_seconds, measured_at_before, value_before, text_before, measured_at_after),
+    coalesce(neighbours.measured_at_before, days.last_at_before) as measured_at_before,
+    -- a value holds until the next one comes, and no longer than hold_seconds
+    least(
+        neighbours.measured_at,
+        coalesce(neighbours.measured_at_before, days.last_at_before) + {{ seconds('neighbours.hold_seconds') }}
+    ) as before_held_until,
+    least(
+        coalesce(neighbours.measured_at_after, days.first_at_after),
+        neighbours.measured_at + {{ seconds('neighbours.hold_seconds') }}
+    ) as held_until,
+    case when neighbours.measured_at_before is null then days.last_value_before else neighbours.value_before end
+        as value_before,
+    case when neighbours.measured_at_before is null then days.last_text_before else neighbours.text_before end
+        as text_before
+from neighbours
+left join days
+    on neighbours.tenant_id = days.tenant_id
+    and neighbours.device_id = days.device_id
+    and neighbours.metric = days.metric
+    and neighbours.reading_date = days.reading_date
+    and neighbours.is_valid
