@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 import duckdb
+import pyarrow as pa
 
 from orchestration import lake
 from orchestration.dbt_process import DBT_PROJECT, Dbt
@@ -19,9 +20,11 @@ from orchestration.errors import FleetmartError, WrongUse
 from orchestration.ledger import ledger, now, rows
 from orchestration.registry import Registry
 from orchestration.settings import Settings
+from orchestration.storage import MEASUREMENTS, measure, measurements
 from orchestration.writer_lock import writer
 
 Partition = tuple[str, str]
+LAKE_PARTITIONS = pa.schema([("tenant_id", pa.string()), ("day", pa.date32()), ("reading_count", pa.int64())])
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ def candidate(settings: Settings, full_refresh: bool = False, span: Span | None 
             yield standing
             return
         build_id = _start(settings, inputs, touched, full_refresh)
+        measure(settings)
         _prepare_warehouse(settings, registry, lake_files, touched, full_refresh)
         yield Build(build_id, len(touched), full_refresh)
         _finish(settings, build_id)
@@ -189,11 +193,9 @@ def _prepare_warehouse(
         registry.write_to(connection, sent_units)
         connection.execute("create schema if not exists build; create schema if not exists lake")
         connection.execute("create or replace table build.as_of as select $1::date as day", [today])
-        connection.execute("create or replace table build.lake_partitions (tenant_id varchar, day date)")
-        connection.executemany(
-            "insert into build.lake_partitions values (?, ?)",
-            sorted({(file.tenant_id, str(file.reading_date)) for file in lake_files if file.reading_date <= today}),
-        )
+        known = [(*key, count) for key, count in lake.readings_by_day(lake_files).items() if key[1] <= today]
+        _replace_table(connection, "build.lake_partitions", LAKE_PARTITIONS, sorted(known))
+        _replace_table(connection, "build.storage_measurements", MEASUREMENTS, measurements(settings))
         connection.execute("create or replace table build.touched_partitions (tenant_id varchar, day date)")
         connection.executemany("insert into build.touched_partitions values (?, ?)", touched)
         wanted = set(touched)
@@ -262,6 +264,14 @@ _TOUCHED_MONTHS = """
 create or replace table build.touched_months as
 select distinct tenant_id, date_trunc('month', day)::date as day from build.touched_days
 """
+
+
+def _replace_table(connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, content: list[tuple]) -> None:
+    columns = zip(*content, strict=True) if content else [[] for _ in schema]
+    given = pa.table([pa.array(values, type_) for values, type_ in zip(columns, schema.types, strict=True)], schema)
+    connection.register("given", given)
+    connection.execute(f"create or replace table {name} as select * from given")
+    connection.unregister("given")
 
 
 def _create_lake_view(connection: duckdb.DuckDBPyConnection, paths: list[str]) -> None:

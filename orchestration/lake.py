@@ -123,6 +123,24 @@ def files(table: Path) -> list[LakeFile]:
     ]
 
 
+def totals(table: Path) -> dict[str, tuple[int, int]]:
+    """Bytes and rows of the files of the table's current version, by tenant, whatever else it is partitioned by."""
+    if not DeltaTable.is_deltatable(str(table)):
+        return {}
+    actions = pa.table(DeltaTable(table).get_add_actions(flatten=True))
+    summed = actions.group_by("partition.tenant_id").aggregate([("size_bytes", "sum"), ("num_records", "sum")])
+    return {one["partition.tenant_id"]: (one["size_bytes_sum"], one["num_records_sum"]) for one in summed.to_pylist()}
+
+
+def readings_by_day(lake_files: list[LakeFile]) -> dict[tuple[str, date], int]:
+    """Rows of each tenant's UTC day; a reading that was received twice counts twice."""
+    counts: dict[tuple[str, date], int] = {}
+    for file in lake_files:
+        key = (file.tenant_id, file.reading_date)
+        counts[key] = counts.get(key, 0) + file.rows
+    return counts
+
+
 def compact(table: Path, most_files: int) -> int:
     """Rewrite each partition of more than `most_files` files as one; returns how many files that spared.
 

@@ -1,4 +1,4 @@
-"""What happened: loads, builds, verdicts and snapshots, in one small SQLite file.
+"""What happened: loads, builds, verdicts, snapshots and measured bytes, in one small SQLite file.
 
 It is the record of what is done, so it can be read while a writer is at work in the warehouse,
 and each step's last act is one transaction here: killed before it, the step is simply done again.
@@ -69,6 +69,10 @@ create table if not exists snapshots (
     tenant_id text not null, build_id integer not null, file_bytes integer not null, published_at text not null,
     base_build_id integer, compact_bytes integer not null, detail_days integer not null,
     primary key (tenant_id, build_id)
+);
+create table if not exists storage_measurements (
+    day text not null, tenant_id text not null, layer text not null, bytes integer not null,
+    reading_count integer not null, primary key (day, tenant_id, layer)
 );
 create table if not exists operator_parts (
     build_id integer not null, tenant_id text not null, tenant_build_id integer not null,

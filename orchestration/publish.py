@@ -22,11 +22,12 @@ from expectations.gate import changed_tenants, verdict_of
 from orchestration.build import latest_build
 from orchestration.errors import FleetmartError
 from orchestration.ledger import ledger, now, rows
+from orchestration.registry import OPERATOR
 from orchestration.settings import Settings
+from orchestration.storage import measure
 from orchestration.writer_lock import writer
 
 Copy = Callable[[Path, Path], object]
-OPERATOR = "operator"
 SNAPSHOTS_KEPT = 10
 # Tenants published at the same time: to compress and write a file's new part keeps one core busy.
 PUBLISHERS = 2
@@ -73,7 +74,7 @@ class Published:
 def publish_all(
     settings: Settings, report: Callable[[str], None] = lambda line: None, copy: Copy = shutil.copyfile
 ) -> Published:
-    """Publish every changed tenant that passed, then the operator's snapshot of what is current.
+    """Publish every changed tenant that passed, then the operator's snapshot of what is current; measure all bytes.
 
     `copy` makes a new snapshot's file from its tenant's last one.
     Raises FleetmartError when there is no finished build.
@@ -91,6 +92,7 @@ def publish_all(
         if snapshots or _operator_is_behind(settings):
             snapshots.append(_publish_operator(settings, build_id, copy))
             report(f"publish operator: v{build_id}, {snapshots[-1].file_bytes:,} bytes")
+        measure(settings)
         return Published(snapshots, withheld)
 
 

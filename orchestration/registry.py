@@ -1,4 +1,4 @@
-"""What the fleet is: tenants, sites, devices, models and metrics, read from CSV and checked.
+"""What the fleet is: plans, tenants, sites, devices, models and metrics, read from CSV and checked.
 
 A new metric, device or tenant is a row in these files, never code.
 """
@@ -21,7 +21,9 @@ from orchestration.errors import FleetmartError
 
 Optional_ = BeforeValidator(lambda value: None if value == "" else value)
 Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+OPERATOR = "operator"
 UNITS = pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
 
 
@@ -36,14 +38,25 @@ class Row(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Plan(Row):
+    plan_id: Key
+    plan_name: Annotated[str, Field(min_length=1)]
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    price_per_month: NotNegative
+    included_gb: NotNegative
+    price_per_gb_month: NotNegative
+    price_per_million_readings: NotNegative
+
+
 class Tenant(Row):
     tenant_id: Key
     tenant_name: Annotated[str, Field(min_length=1)]
     industry: str
+    plan_id: Annotated[Key | None, Optional_]
 
     @model_validator(mode="after")
     def _not_operator(self) -> "Tenant":
-        if self.tenant_id == "operator":
+        if self.tenant_id == OPERATOR:
             raise ValueError("`operator` is reserved for the operator's own staff")
         return self
 
@@ -109,6 +122,7 @@ class HeadlineMetric(Row):
 
 
 TABLES: dict[str, type[Row]] = {
+    "plans": Plan,
     "tenants": Tenant,
     "sites": Site,
     "device_models": DeviceModel,
@@ -119,6 +133,7 @@ TABLES: dict[str, type[Row]] = {
 }
 # table → the columns that name one of its rows
 KEYS: dict[str, tuple[str, ...]] = {
+    "plans": ("plan_id",),
     "tenants": ("tenant_id",),
     "sites": ("tenant_id", "site_id"),
     "device_models": ("model_id",),
@@ -127,8 +142,9 @@ KEYS: dict[str, tuple[str, ...]] = {
     "device_model_metrics": ("model_id", "metric"),
     "headline_metrics": ("tenant_id", "metric"),
 }
-# table → (columns, table they must be found in)
+# table → (columns, table they must be found in); an empty column refers to nothing
 REFERENCES = [
+    ("tenants", ("plan_id",), "plans"),
     ("sites", ("tenant_id",), "tenants"),
     ("devices", ("tenant_id", "site_id"), "sites"),
     ("devices", ("model_id",), "device_models"),
@@ -305,7 +321,7 @@ class Registry:
     def _check_reference(self, table: str, columns: tuple[str, ...], target: str) -> None:
         known = {key for _, key in self._keys(target, columns)}
         for line, key in self._keys(table, columns):
-            if key not in known:
+            if None not in key and key not in known:
                 problem = f"{'/'.join(key)} is not in {target}.csv"
                 raise self._wrong(table, line, columns, problem, "Add it there or correct it here.")
 

@@ -416,9 +416,13 @@ def _write_registry(fleet: Fleet, folder: Path) -> None:
     sites = sorted({site for _, site in devices})
     commissioned = fleet.start - timedelta(days=30)
     tables: dict[str, tuple[str, list[tuple]]] = {
+        "plans": (
+            "plan_id,plan_name,currency,price_per_month,included_gb,price_per_gb_month,price_per_million_readings",
+            [("simulated", "Simulated plan", "EUR", 100, 10, 0.5, 0.2)],
+        ),
         "tenants": (
-            "tenant_id,tenant_name,industry",
-            [(t, f"Simulated fleet {t[-3:]}", "simulation") for t in tenants],
+            "tenant_id,tenant_name,industry,plan_id",
+            [(t, f"Simulated fleet {t[-3:]}", "simulation", "simulated") for t in tenants],
         ),
         "sites": (
             "tenant_id,site_id,site_name,timezone,latitude,longitude",

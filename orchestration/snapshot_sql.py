@@ -7,8 +7,8 @@ import duckdb
 
 from orchestration.errors import FleetmartError, WrongUse
 from orchestration.ledger import rows
-from orchestration.publish import OPERATOR, current_snapshot
-from orchestration.registry import Registry
+from orchestration.publish import current_snapshot
+from orchestration.registry import OPERATOR, Registry
 from orchestration.settings import Settings
 
 # read_only alone still lets SQL read any file of the server, attach others and write new ones.

@@ -162,6 +162,7 @@ def _provision_superset(users: list[dict[str, str]], bundle: Bundle) -> dict[str
             _import(bundle)
             removed = _remove_what_left(bundle)
             _grant_data(bundle)
+            _limit_dashboards(bundle)
             _read_back(bundle)
     return {
         "users": len(users),
@@ -318,6 +319,24 @@ def _grant_data(bundle: Bundle) -> None:
         role = security_manager.find_role(persona)
         wanted = readable + ([whole] if "sql" in sets else [])
         role.permissions = role.permissions + [access for access in wanted if access not in role.permissions]
+    _commit()
+
+
+def _limit_dashboards(bundle: Bundle) -> None:
+    """Give the dashboards that roles.yml limits to people of some tenants these tenants' roles; bundles carry none.
+
+    Raises ProvisionError for a dashboard that there is not.
+    """
+    from superset.models.dashboard import Dashboard
+
+    from superset import db, security_manager
+
+    declared = yaml.safe_load((FOLDER / "security" / "roles.yml").read_text())["dashboards"]
+    if unknown := declared.keys() - bundle.dashboards.keys():
+        raise ProvisionError(f"roles.yml limits {_short(unknown)}, which is no dashboard.")
+    for slug in bundle.dashboards:
+        dashboard = db.session.query(Dashboard).filter_by(slug=slug).one()
+        dashboard.roles = [security_manager.add_role(ROLE_PREFIX + tenant) for tenant in declared.get(slug, [])]
     _commit()
 
 

@@ -113,6 +113,8 @@ TALISMAN_CONFIG = {
 
 # --- what is asked of the machine
 FEATURE_FLAGS = {
+    # security/roles.yml says which dashboards are not for everybody
+    "DASHBOARD_RBAC": True,
     "DRILL_BY": True,
     "DRILL_TO_DETAIL": True,
     "DASHBOARD_VIRTUALIZATION": True,

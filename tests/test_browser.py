@@ -24,6 +24,7 @@ BOARDS = bundles.Bundle(ASSETS, MARTS).dashboards
 CHARTS = bundles.Bundle(ASSETS, MARTS).charts
 OPERATOR = "operator"
 TENANTS = ("la-haute-borne", "nyc-airports", "nrel-pv")
+OPERATORS_BOARDS = {"storage-and-price"}
 
 # One chart, scrolled into view: empty while it still loads, else what a viewer would say of it.
 JUDGE = """chart => {
@@ -154,7 +155,17 @@ def test_everybody_lands_on_the_fleet_overview(log_in, credentials) -> None:
         assert answer.status == 200
 
 
-@pytest.mark.parametrize("slug", sorted(BOARDS))
+@pytest.mark.parametrize("slug", sorted(OPERATORS_BOARDS))
+def test_a_tenants_people_do_not_open_what_is_the_operators(log_in, credentials, slug: str) -> None:
+    for user in users_of(credentials, "executive", "analyst", "steward"):
+        request = log_in(user["username"]).request
+        listed = {board["slug"] for board in request.get("/api/v1/dashboard/?q=(page_size:100)").json()["result"]}
+        assert (slug in listed) == (user["tenant"] == OPERATOR), user["username"]
+        opened = request.get(f"/api/v1/dashboard/{slug}").status
+        assert (opened == 200) == (user["tenant"] == OPERATOR), user["username"]
+
+
+@pytest.mark.parametrize("slug", sorted(BOARDS.keys() - OPERATORS_BOARDS))
 def test_a_tenants_executive_sees_its_own_devices_only(log_in, credentials, fleetmart_home: Path, slug: str) -> None:
     executives = [user for user in users_of(credentials, "executive") if user["tenant"] != OPERATOR]
     names = {user["tenant"]: names_in(fleetmart_home, user["tenant"]) for user in executives}

@@ -28,7 +28,8 @@ def copy(tmp_path: Path) -> Path:
 
 
 def test_every_reference_of_the_shipped_dashboards_holds(bundle: bundles.Bundle) -> None:
-    assert set(bundle.dashboards) == {"fleet-overview", "device-explorer", "data-quality", "fleet-pocket"}
+    boards = {"fleet-overview", "device-explorer", "data-quality", "fleet-pocket", "storage-and-price"}
+    assert set(bundle.dashboards) == boards
     assert {slug for board in bundle.dashboards.values() for slug in board.charts} == set(bundle.charts)
 
 
@@ -40,6 +41,12 @@ def test_every_published_mart_is_a_dataset_with_its_columns_and_metrics(bundle: 
             document = yaml.safe_load(bundle.files()[f"datasets/{model['name']}.yaml"])
             assert [column["column_name"] for column in document["columns"]] == [c["name"] for c in model["columns"]]
             assert all(column["verbose_name"] for column in document["columns"])
+
+
+def test_dashboards_limited_to_some_are_dashboards(bundle: bundles.Bundle) -> None:
+    limited = yaml.safe_load((ROOT / "superset" / "security" / "roles.yml").read_text())["dashboards"]
+    assert limited == {"storage-and-price": ["operator"]}
+    assert limited.keys() <= bundle.dashboards.keys()
 
 
 def test_the_same_files_give_the_same_bundle(bundle: bundles.Bundle) -> None:
