@@ -106,6 +106,19 @@ class HeadlineMetric(Row):
     label: str
 
 
+class DeviceAttribute(Row):
+    tenant_id: Key
+    device_id: Key
+    attribute: Key
+    value: str
+
+
+class ActivityRule(Row):
+    model_id: Key
+    metric: Key
+    active_above: float
+
+
 TABLES: dict[str, type[Row]] = {
     "tenants": Tenant,
     "sites": Site,
@@ -114,6 +127,8 @@ TABLES: dict[str, type[Row]] = {
     "metrics": Metric,
     "device_model_metrics": DeviceModelMetric,
     "headline_metrics": HeadlineMetric,
+    "device_attributes": DeviceAttribute,
+    "activity_rules": ActivityRule,
 }
 # table → the columns that name one of its rows
 KEYS: dict[str, tuple[str, ...]] = {
@@ -124,6 +139,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "metrics": ("metric",),
     "device_model_metrics": ("model_id", "metric"),
     "headline_metrics": ("tenant_id", "metric"),
+    "device_attributes": ("tenant_id", "device_id", "attribute"),
+    "activity_rules": ("model_id",),
 }
 # table → (columns, table they must be found in)
 REFERENCES = [
@@ -134,6 +151,8 @@ REFERENCES = [
     ("device_model_metrics", ("metric",), "metrics"),
     ("headline_metrics", ("tenant_id",), "tenants"),
     ("headline_metrics", ("metric",), "metrics"),
+    ("device_attributes", ("tenant_id", "device_id"), "devices"),
+    ("activity_rules", ("model_id", "metric"), "device_model_metrics"),
 ]
 # What may be given to pint of a text that came with data: no brackets, and no number raised to a power.
 UNIT_TEXT = re.compile(r"[\w°%µμΩ²³/*^·. -]{1,40}")
