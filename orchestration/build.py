@@ -130,6 +130,8 @@ def dbt_flags(new: Build) -> list[str]:
 def _fingerprint(registry: Registry) -> str:
     digest = hashlib.sha256(registry.fingerprint.encode())
     for path in sorted(path for suffix in ("sql", "yml") for path in DBT_PROJECT.rglob(f"*.{suffix}")):
+        if path.parent.name == "analyses":
+            continue  # questions change nothing that is built
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -168,7 +168,7 @@ def backfill(
     _exit_for(done.published.withheld)
 
 
-@main.command()
+@main.group(invoke_without_command=True)
 @click.option("--tenants", default=3, show_default=True)
 @click.option("--devices", default=10, show_default=True, help="Devices of each tenant.")
 @click.option("--metrics", default=4, show_default=True, help="Metrics of each device.")
@@ -179,8 +179,13 @@ def backfill(
 @click.option("--faults", default="none", show_default=True, help="all, none, or kinds with commas between.")
 @click.option("--to", "folder", type=click.Path(path_type=Path), help="Folder; by default simulated/ of the home.")
 @as_json
-def simulate(folder: Path | None, start: datetime, faults: str, as_json: bool, **size: int) -> None:
+@click.pass_context
+def simulate(
+    context: click.Context, folder: Path | None, start: datetime, faults: str, as_json: bool, **size: int
+) -> None:
     """Write a fleet of any size as landing files, with its registry, its source, and the truth about its faults."""
+    if context.invoked_subcommand:
+        return
     from orchestration.simulate import FAULTS, Fleet
     from orchestration.simulate import simulate as run_simulate
 
@@ -189,12 +194,35 @@ def simulate(folder: Path | None, start: datetime, faults: str, as_json: bool, *
     fleet = Fleet(**size, start=start.date(), faults=kinds)
     folder = (folder or Settings().home / "simulated").absolute()
     truth = run_simulate(fleet, folder, _report)
+    _report_how_to_load(folder)
+    answer = {"folder": str(folder), "files": truth.files, "rows": truth.rows, "faults": len(truth.faults)}
+    _answer(answer, as_json, _show_pairs)
+
+
+@simulate.command("trucks")
+@click.option("--trucks", default=100, show_default=True)
+@click.option("--days", default=3, show_default=True)
+@click.option("--seed", default=123, show_default=True, help="Another seed is another fleet.")
+@click.option("--start", type=click.DateTime(["%Y-%m-%d"]), default="2016-01-01", show_default=True)
+@click.option("--interval", default=10, show_default=True, help="Seconds between readings.")
+@click.option("--to", "folder", type=click.Path(path_type=Path), help="Folder; by default trucks/ of the home.")
+@as_json
+def simulate_trucks(folder: Path | None, start: datetime, as_json: bool, **size: int) -> None:
+    """Write the trucks of the Time Series Benchmark Suite, with its dirt, as landing files of two sources."""
+    from orchestration.simulate_trucks import Trucks
+    from orchestration.simulate_trucks import simulate_trucks as run_simulate
+
+    folder = (folder or Settings().home / "trucks").absolute()
+    truth = run_simulate(Trucks(**size, start=start.date()), folder, _report)
+    _report_how_to_load(folder)
+    _answer({"folder": str(folder), **dataclasses.asdict(truth)}, as_json, _show_pairs)
+
+
+def _report_how_to_load(folder: Path) -> None:
     _report(
         f"To load it, set FLEETMART_SOURCES={folder / 'sources'} and FLEETMART_REGISTRY={folder / 'registry'}, "
         f"copy {folder / 'landing'} into the home, and run `fleetmart run`."
     )
-    answer = {"folder": str(folder), "files": truth.files, "rows": truth.rows, "faults": len(truth.faults)}
-    _answer(answer, as_json, _show_pairs)
 
 
 @main.group()

@@ -121,6 +121,19 @@ class HeadlineMetric(Row):
     label: str
 
 
+class DeviceAttribute(Row):
+    tenant_id: Key
+    device_id: Key
+    attribute: Key
+    value: str
+
+
+class ActivityRule(Row):
+    model_id: Key
+    metric: Key
+    active_above: float
+
+
 TABLES: dict[str, type[Row]] = {
     "plans": Plan,
     "tenants": Tenant,
@@ -130,6 +143,8 @@ TABLES: dict[str, type[Row]] = {
     "metrics": Metric,
     "device_model_metrics": DeviceModelMetric,
     "headline_metrics": HeadlineMetric,
+    "device_attributes": DeviceAttribute,
+    "activity_rules": ActivityRule,
 }
 # table → the columns that name one of its rows
 KEYS: dict[str, tuple[str, ...]] = {
@@ -141,6 +156,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "metrics": ("metric",),
     "device_model_metrics": ("model_id", "metric"),
     "headline_metrics": ("tenant_id", "metric"),
+    "device_attributes": ("tenant_id", "device_id", "attribute"),
+    "activity_rules": ("model_id",),
 }
 # table → (columns, table they must be found in); an empty column refers to nothing
 REFERENCES = [
@@ -152,6 +169,8 @@ REFERENCES = [
     ("device_model_metrics", ("metric",), "metrics"),
     ("headline_metrics", ("tenant_id",), "tenants"),
     ("headline_metrics", ("metric",), "metrics"),
+    ("device_attributes", ("tenant_id", "device_id"), "devices"),
+    ("activity_rules", ("model_id", "metric"), "device_model_metrics"),
 ]
 # What may be given to pint of a text that came with data: no brackets, and no number raised to a power.
 UNIT_TEXT = re.compile(r"[\w°%µμΩ²³/*^·. -]{1,40}")

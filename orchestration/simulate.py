@@ -9,7 +9,8 @@ import dataclasses
 import json
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import duckdb
 
 from orchestration.errors import WrongUse
+from orchestration.registry import TABLES
 
 ZONES = ["Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Sydney", "UTC"]
 SITES = 5
@@ -279,29 +281,43 @@ def simulate(fleet: Fleet, folder: Path, report: Callable[[str], None] = lambda 
     Each kind of fault is injected once per tenant and ten days, each on a day of its own as far as there
     are days. Raises WrongUse when `folder` holds anything but an earlier simulation.
     """
-    _check(fleet, folder)
-    partial = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    landing = partial / "landing" / "simulated"
-    for made in (landing / "daily", landing / "later", partial / "sources", partial / "registry"):
-        made.mkdir(parents=True)
-    (partial / "sources" / "simulated.yml").write_text(SOURCE)
-    _write_registry(fleet, partial / "registry")
-    truth = Truth()
-    with duckdb.connect() as connection:
-        for number in range(fleet.tenants):
-            plan = _plan(fleet, number)
-            for offset in range(fleet.days):
-                _write_day(fleet, connection, landing, number, offset, plan.get(offset, []), truth)
-            report(f"simulate tenant {number + 1}/{fleet.tenants}: {truth.rows:,} rows in {truth.files:,} files")
-    content = {"fleet": dataclasses.asdict(fleet), **dataclasses.asdict(truth)}
-    (partial / "truth.json").write_text(json.dumps(content, indent=1, default=str) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)
+    _check(fleet)
+    with new_simulation(folder) as partial:
+        landing = partial / "landing" / "simulated"
+        for made in (landing / "daily", landing / "later"):
+            made.mkdir(parents=True)
+        (partial / "sources" / "simulated.yml").write_text(SOURCE)
+        write_registry(_registry(fleet), partial / "registry")
+        truth = Truth()
+        with duckdb.connect() as connection:
+            for number in range(fleet.tenants):
+                plan = _plan(fleet, number)
+                for offset in range(fleet.days):
+                    _write_day(fleet, connection, landing, number, offset, plan.get(offset, []), truth)
+                report(f"simulate tenant {number + 1}/{fleet.tenants}: {truth.rows:,} rows in {truth.files:,} files")
+        content = {"fleet": dataclasses.asdict(fleet), **dataclasses.asdict(truth)}
+        (partial / "truth.json").write_text(json.dumps(content, indent=1, default=str) + "\n")
     return truth
 
 
-def _check(fleet: Fleet, folder: Path) -> None:
+@contextmanager
+def new_simulation(folder: Path) -> Iterator[Path]:
+    """A folder to write a simulation into, which takes the place of `folder` when the block ends well.
+
+    Raises WrongUse when `folder` holds anything but an earlier simulation.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "truth.json").exists():
+        raise WrongUse(f"{folder} holds something else than a simulation. Give --to an empty or new folder.")
+    partial = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    for made in ("landing", "sources", "registry"):
+        (partial / made).mkdir(parents=True)
+    yield partial
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)
+
+
+def _check(fleet: Fleet) -> None:
     for name in ("tenants", "devices", "metrics", "days", "interval"):
         if getattr(fleet, name) < 1:
             raise WrongUse(f"--{name} must be at least 1, not {getattr(fleet, name)}.")
@@ -310,8 +326,6 @@ def _check(fleet: Fleet, folder: Path) -> None:
     unknown = [kind for kind in fleet.faults if kind not in FAULTS]
     if unknown:
         raise WrongUse(f"There is no fault {unknown[0]!r}. Faults are {', '.join(FAULTS)}; or say all, or none.")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "truth.json").exists():
-        raise WrongUse(f"{folder} holds something else than a simulation. Give --to an empty or new folder.")
 
 
 def _plan(fleet: Fleet, tenant: int) -> dict[int, list[str]]:
@@ -410,12 +424,13 @@ def _write(connection: duckdb.DuckDBPyConnection, rows: str, path: Path) -> None
     )
 
 
-def _write_registry(fleet: Fleet, folder: Path) -> None:
+def _registry(fleet: Fleet) -> dict[str, tuple[str, list[tuple]]]:
+    """The registry's tables: columns and rows."""
     tenants = [f"tenant-{number:03d}" for number in range(fleet.tenants)]
     devices = [(f"device-{number:05d}", f"site-{number % SITES:02d}") for number in range(fleet.devices)]
     sites = sorted({site for _, site in devices})
     commissioned = fleet.start - timedelta(days=30)
-    tables: dict[str, tuple[str, list[tuple]]] = {
+    return {
         "plans": (
             "plan_id,plan_name,currency,price_per_month,included_gb,price_per_gb_month,price_per_million_readings",
             [("simulated", "Simulated plan", "EUR", 100, 10, 0.5, 0.2)],
@@ -449,7 +464,12 @@ def _write_registry(fleet: Fleet, folder: Path) -> None:
             [(t, fleet.catalogue[0].name, 1, "avg", _label(fleet.catalogue[0].name)) for t in tenants],
         ),
     }
-    for name, (header, rows) in tables.items():
+
+
+def write_registry(tables: dict[str, tuple[str, list[tuple]]], folder: Path) -> None:
+    """Write a registry of these columns and rows; a table that is not among them has none."""
+    empty = {name: (",".join(kind.model_fields), []) for name, kind in TABLES.items()}
+    for name, (header, rows) in {**empty, **tables}.items():
         with (folder / f"{name}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([header.split(","), *rows])
 

@@ -39,3 +39,7 @@
 {% macro local_day_seconds(day, zone) -%}
     {{ seconds_between(to_utc(day, zone), to_utc('(' ~ day ~ ' + 1)', zone)) }}
 {%- endmacro %}
+
+{# The start of the ten minutes by the clock that hold a UTC instant. #}
+{% macro ten_minutes(instant) -%} {{ return(adapter.dispatch('ten_minutes')(instant)) }} {%- endmacro %}
+{% macro duckdb__ten_minutes(instant) -%} time_bucket(interval 10 minute, {{ instant }}) {%- endmacro %}

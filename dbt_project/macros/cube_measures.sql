@@ -138,3 +138,7 @@
         and {{ rows }}.device_id = rules.device_id
         and {{ rows }}.metric = rules.metric
 {%- endmacro %}
+
+{# A column of the row with the latest instant, empty if it is empty there. #}
+{% macro last_of(column, instant) -%} {{ return(adapter.dispatch('last_of')(column, instant)) }} {%- endmacro %}
+{% macro duckdb__last_of(column, instant) -%} arg_max_null({{ column }}, {{ instant }}) {%- endmacro %}

@@ -1,0 +1,2 @@
+select tenant_id, device_id, attribute, value
+from {{ source('registry', 'device_attributes') }}
