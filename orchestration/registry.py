@@ -134,6 +134,38 @@ class ActivityRule(Row):
     active_above: float
 
 
+# How much of a metric a period has: the sum of its values, what its counter counted, or its average over time.
+Measure = Literal["sum", "increase", "average"]
+
+
+class PerformanceRatio(Row):
+    tenant_id: Key
+    ratio: Key
+    ratio_label: str
+    numerator_metric: Key
+    numerator_measure: Measure
+    denominator_metric: Key
+    denominator_measure: Measure
+    better: Literal["lower", "higher"]
+
+
+class Tariff(Row):
+    tenant_id: Key
+    metric: Key
+    measure: Literal["sum", "increase"]
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    price_per_unit: float
+    valid_from: date
+    from_hour: Annotated[int, Field(ge=0, le=23)]
+    to_hour: Annotated[int, Field(ge=1, le=24)]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Tariff":
+        if self.from_hour >= self.to_hour:
+            raise ValueError(f"from_hour {self.from_hour} is not before to_hour {self.to_hour}")
+        return self
+
+
 TABLES: dict[str, type[Row]] = {
     "plans": Plan,
     "tenants": Tenant,
@@ -145,7 +177,11 @@ TABLES: dict[str, type[Row]] = {
     "headline_metrics": HeadlineMetric,
     "device_attributes": DeviceAttribute,
     "activity_rules": ActivityRule,
+    "performance_ratios": PerformanceRatio,
+    "tariffs": Tariff,
 }
+# Without these a fleet has no plans, attributes, rules, ratios or tariffs.
+OPTIONAL_TABLES = ("plans", "device_attributes", "activity_rules", "performance_ratios", "tariffs")
 # table → the columns that name one of its rows
 KEYS: dict[str, tuple[str, ...]] = {
     "plans": ("plan_id",),
@@ -158,6 +194,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "headline_metrics": ("tenant_id", "metric"),
     "device_attributes": ("tenant_id", "device_id", "attribute"),
     "activity_rules": ("model_id",),
+    "performance_ratios": ("tenant_id", "ratio"),
+    "tariffs": ("tenant_id", "metric", "valid_from", "from_hour"),
 }
 # table → (columns, table they must be found in); an empty column refers to nothing
 REFERENCES = [
@@ -171,6 +209,9 @@ REFERENCES = [
     ("headline_metrics", ("metric",), "metrics"),
     ("device_attributes", ("tenant_id", "device_id"), "devices"),
     ("activity_rules", ("model_id", "metric"), "device_model_metrics"),
+    ("performance_ratios", ("tenant_id",), "tenants"),
+    ("tariffs", ("tenant_id",), "tenants"),
+    ("tariffs", ("metric",), "metrics"),
 ]
 # What may be given to pint of a text that came with data: no brackets, and no number raised to a power.
 UNIT_TEXT = re.compile(r"[\w°%µμΩ²³/*^·. -]{1,40}")
@@ -200,6 +241,7 @@ class Registry:
         self._check_units()
         self._check_counters()
         self._check_headlines()
+        self._check_ratios()
 
     @classmethod
     def before_the_first_row(cls, folder: Path) -> "Registry":
@@ -289,6 +331,15 @@ class Registry:
                 remedy = "Leave the field empty, or make the metric a counter in metrics.csv."
                 raise self._wrong("device_model_metrics", line, ("rolls_over_at",), problem, remedy)
 
+    def _check_ratios(self) -> None:
+        known = {row.metric for row in self.rows["metrics"]}
+        for line, row in enumerate(self.rows["performance_ratios"], start=2):
+            for column in ("numerator_metric", "denominator_metric"):
+                if getattr(row, column) not in known:
+                    problem = f"{getattr(row, column)} is not in metrics.csv"
+                    remedy = "Add it there or correct it here."
+                    raise self._wrong("performance_ratios", line, (column,), problem, remedy)
+
     def _check_headlines(self) -> None:
         texts = {row.metric for row in self.rows["metrics"] if row.value_type == "text"}
         ranks: dict[tuple[str, int], int] = {}
@@ -302,6 +353,8 @@ class Registry:
 
     def _read(self, name: str, kind: type[Row]) -> list[Row]:
         path = self.folder / f"{name}.csv"
+        if name in OPTIONAL_TABLES and not path.exists():
+            return []
         try:
             with path.open(newline="", encoding="utf-8") as file:
                 records = csv.DictReader(file)
@@ -313,9 +366,7 @@ class Registry:
                 return [self._row(path, line, kind, record) for line, record in enumerate(records, start=2)]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             why = getattr(error, "strerror", None) or error
-            raise FleetmartError(
-                f"{path} cannot be read ({why}). The registry needs {', '.join(TABLES)} as CSV files."
-            ) from error
+            raise FleetmartError(f"{path} cannot be read ({why}). The registry needs it as a CSV file.") from error
 
     @staticmethod
     def _row(path: Path, line: int, kind: type[Row], record: dict[str, Any]) -> Row:

@@ -52,6 +52,14 @@
     end
 {%- endmacro %}
 
+{# A state's name: the text as sent, or a number without needless decimals. #}
+{% macro state_of(text, number) -%}
+    coalesce({{ text }}, case
+        when {{ number }} = floor({{ number }}) then cast(cast({{ number }} as bigint) as varchar)
+        else cast({{ number }} as varchar)
+    end)
+{%- endmacro %}
+
 {# What a counter counted since the reading before; one that fell began again, at 0 or, near its end, over it. #}
 {% macro counter_increase() -%}
     case
@@ -113,6 +121,40 @@
     kind
 {%- endmacro %}
 
+{# The measures of many devices together, over rows of a cube by device. #}
+{% macro devices_measures() -%}
+    count(distinct device_id) filter (where reading_count > 0) as device_count,
+    cast(sum(reading_count) as bigint) as reading_count,
+    cast(sum(valid_count) as bigint) as valid_count,
+    sum(value_sum) / nullif(sum(valid_count) filter (where value_sum is not null), 0) as value_avg,
+    min(value_min) as value_min,
+    max(value_max) as value_max,
+    sum(value_sum) as value_sum,
+    sum(value_time_avg * covered_seconds) / nullif(sum(covered_seconds), 0) as value_time_avg,
+    sum(value_time_avg) as value_device_sum,
+    sum(value_increase) as value_increase
+{%- endmacro %}
+
+{# A tenant's row and one for each of its sites, in one pass. #}
+{% macro by_site_and_tenant(period) -%}
+    group by grouping sets (
+        (tenant_id, tenant_name, metric, metric_label, unit, kind, {{ period }}, site_id, site_name),
+        (tenant_id, tenant_name, metric, metric_label, unit, kind, {{ period }})
+    )
+{%- endmacro %}
+
+{% macro site_and_tenant_columns() -%}
+    tenant_id,
+    tenant_name,
+    case when grouping(site_id) = 1 then 'tenant' else 'site' end as level,
+    site_id,
+    site_name,
+    metric,
+    metric_label,
+    unit,
+    kind
+{%- endmacro %}
+
 {# Names and units a reader needs beside the keys; joined by `tenants`, `sites`, `devices`, `metrics`. #}
 {% macro reading_labels(rows) -%}
     {{ rows }}.tenant_id,
@@ -142,3 +184,12 @@
 {# A column of the row with the latest instant, empty if it is empty there. #}
 {% macro last_of(column, instant) -%} {{ return(adapter.dispatch('last_of')(column, instant)) }} {%- endmacro %}
 {% macro duckdb__last_of(column, instant) -%} arg_max_null({{ column }}, {{ instant }}) {%- endmacro %}
+
+{# How much of a metric a period has, by the registry's measure. #}
+{% macro amount_of(rows, measure) -%}
+    case {{ measure }}
+        when 'sum' then {{ rows }}.amount_sum
+        when 'increase' then {{ rows }}.amount_increase
+        when 'average' then {{ rows }}.amount_average
+    end
+{%- endmacro %}

@@ -4,24 +4,13 @@
 ) }}
 
 -- grain: tenant, site, device, metric, day of the site's zone on which a value came or was due
-with site_days as (
-    select
-        sites.tenant_id,
-        sites.site_id,
-        days.day,
-        {{ to_utc('days.day', 'sites.timezone') }} as day_start,
-        {{ to_utc('(days.day + 1)', 'sites.timezone') }} as day_end
-    from {{ source('registry', 'sites') }} as sites
-    inner join {{ source('build', 'touched_days') }} as days on sites.tenant_id = days.tenant_id
-),
-
-readings as (
+with readings as (
     select
         readings.*,
         coalesce(site_days.day_start, readings.local_day) as day_start,
         coalesce(site_days.day_end, readings.local_day + 1) as day_end
     from {{ ref('int_readings_in_order') }} as readings
-    left join site_days
+    left join {{ ref('int_site_days') }} as site_days
         on readings.tenant_id = site_days.tenant_id
         and readings.site_id = site_days.site_id
         and readings.local_day = site_days.day
