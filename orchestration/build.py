@@ -122,8 +122,8 @@ def candidate(settings: Settings, full_refresh: bool = False, span: Span | None 
 
 
 def dbt_flags(new: Build) -> list[str]:
-    """Flags of `dbt build` for this build; unit tests belong to `make test`."""
-    flags = ["--exclude-resource-type", "unit_test"]
+    """Flags of `dbt build` for this build; unit tests, and tests that read whole marts, belong to `make test`."""
+    flags = ["--exclude-resource-type", "unit_test", "--exclude", "tag:whole"]
     return [*flags, "--full-refresh"] if new.full_refresh else flags
 
 

@@ -1,5 +1,6 @@
 """Dashboards are source code: proved against the marts' own YAML, without a server."""
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -47,6 +48,17 @@ def test_dashboards_limited_to_some_are_dashboards(bundle: bundles.Bundle) -> No
     limited = yaml.safe_load((ROOT / "superset" / "security" / "roles.yml").read_text())["dashboards"]
     assert limited == {"storage-and-price": ["operator"]}
     assert limited.keys() <= bundle.dashboards.keys()
+
+
+def test_every_dashboard_is_an_exposure_of_the_marts_that_it_shows(bundle: bundles.Bundle) -> None:
+    declared = yaml.safe_load((MARTS / "_exposures.yml").read_text())["exposures"]
+    found = {one["name"]: set(re.findall(r"'(\w+)'\)", " ".join(one["depends_on"]))) for one in declared}
+    shown = {}
+    for slug, dashboard in bundle.dashboards.items():
+        datasets = [bundle.charts[chart].dataset for chart in dashboard.charts]
+        names = " ".join(dataset.sql or f"from {dataset.slug}" for dataset in datasets)
+        shown[slug.replace("-", "_")] = set(re.findall(r"from (\w+)", names)) & set(bundle.models)
+    assert found == shown
 
 
 def test_the_same_files_give_the_same_bundle(bundle: bundles.Bundle) -> None:

@@ -70,7 +70,7 @@ def lake_readings(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     manifest=_manifest(),
     project=None,
     dagster_dbt_translator=_Translator(settings=DagsterDbtTranslatorSettings(enable_code_references=False)),
-    exclude="resource_type:unit_test",
+    exclude="resource_type:unit_test tag:whole",
     pool="writer",
 )
 def warehouse(context: dg.AssetExecutionContext) -> Iterator[object]:

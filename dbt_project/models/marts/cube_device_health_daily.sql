@@ -7,8 +7,10 @@
 with measured as (
     select
         days.*,
-        least(1, days.promised_count / nullif(days.expected_count, 0)) as completeness,
-        case when days.is_in_service then least(1, silences.availability) end as availability,
+        -- least() takes a missing figure for none, and would say that what is not promised is complete
+        case when days.expected_count > 0 then least(1, days.promised_count / days.expected_count) end as completeness,
+        case when days.is_in_service and silences.availability is not null then least(1, silences.availability) end
+            as availability,
         days.valid_count / nullif(days.reading_count, 0) as valid_share,
         case when days.is_in_service then silences.gap_count end as gap_count,
         silences.longest_silence_minutes,
