@@ -24,6 +24,9 @@ from orchestration.storage import MEASUREMENTS, measure, measurements
 from orchestration.writer_lock import writer
 
 Partition = tuple[str, str]
+# Readings that one run of dbt takes: what must be put in order then fits into the memory of a step.
+CHUNK_READINGS = 5_000_000
+SCOPES = ("touched_partitions", "carried_partitions", "touched_days", "changed_days", "touched_months")
 LAKE_PARTITIONS = pa.schema([("tenant_id", pa.string()), ("day", pa.date32()), ("reading_count", pa.int64())])
 
 
@@ -42,11 +45,15 @@ class Span:
 
 @dataclass(frozen=True)
 class Build:
-    """One candidate in the warehouse. `partitions` counts tenant-days replaced; 0 means nothing was new."""
+    """One candidate in the warehouse, made in so many `chunks` of days.
+
+    `partitions` counts tenant-days replaced; 0 means nothing was new.
+    """
 
     build_id: int
     partitions: int
     full_refresh: bool
+    chunks: int = 1
 
 
 def latest_build(settings: Settings) -> Build | None:
@@ -69,9 +76,8 @@ def build(
     `dbt` may have been started already.
     Raises FleetmartError when nothing was ever loaded, the registry is wrong, or dbt failed.
     """
-    with candidate(settings, full_refresh, span) as new:
+    with candidate(settings, full_refresh, span, report) as new:
         if new.partitions:
-            report(f"build {new.build_id}: {new.partitions:,} tenant-days{', all of them' if new.full_refresh else ''}")
             with dbt or Dbt(settings) as process:
                 process.run(["build", *dbt_flags(new)], report)
     return new
@@ -97,8 +103,16 @@ def backfill(settings: Settings, span: Span, report: Callable[[str], None] = lam
 
 
 @contextmanager
-def candidate(settings: Settings, full_refresh: bool = False, span: Span | None = None) -> Iterator[Build]:
-    """Prepare the warehouse for dbt and, if the block ends well, record the build as done."""
+def candidate(
+    settings: Settings,
+    full_refresh: bool = False,
+    span: Span | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> Iterator[Build]:
+    """Prepare the warehouse for dbt and, if the block ends well, record the build as done.
+
+    Of a build in several chunks all but the last one are made here, the oldest days first.
+    """
     with writer(settings, "build"):
         registry = Registry(settings.registry)
         inputs = _fingerprint(registry)
@@ -116,15 +130,70 @@ def candidate(settings: Settings, full_refresh: bool = False, span: Span | None 
             return
         build_id = _start(settings, inputs, touched, full_refresh)
         measure(settings)
-        _prepare_warehouse(settings, registry, lake_files, touched, full_refresh)
-        yield Build(build_id, len(touched), full_refresh)
+        chunks = _chunks(touched, lake_files)
+        new = Build(build_id, len(touched), full_refresh, len(chunks))
+        report(f"build {build_id}: {len(touched):,} tenant-days{', all of them' if full_refresh else ''}")
+        _make_all_but_the_last(settings, registry, lake_files, new, chunks, report)
+        _prepare_warehouse(settings, registry, lake_files, chunks[-1], full_refresh and len(chunks) == 1)
+        yield new
+        if len(chunks) > 1:
+            _widen_scopes(settings)
         _finish(settings, build_id)
+
+
+def _chunks(touched: list[Partition], lake_files: list[lake.LakeFile]) -> list[list[Partition]]:
+    """The touched partitions by day, in parts of at most CHUNK_READINGS as far as a partition is smaller."""
+    counts = lake.readings_by_day(lake_files)
+    chunks: list[list[Partition]] = [[]]
+    readings = 0
+    for tenant_id, day in sorted(touched, key=lambda partition: partition[::-1]):
+        count = counts.get((tenant_id, date.fromisoformat(day)), 0)
+        if chunks[-1] and readings + count > CHUNK_READINGS:
+            chunks.append([])
+            readings = 0
+        chunks[-1].append((tenant_id, day))
+        readings += count
+    return chunks
+
+
+def _make_all_but_the_last(
+    settings: Settings,
+    registry: Registry,
+    lake_files: list[lake.LakeFile],
+    new: Build,
+    chunks: list[list[Partition]],
+    report: Callable[[str], None],
+) -> None:
+    for number, chunk in enumerate(chunks[:-1], start=1):
+        is_first = new.full_refresh and number == 1
+        _prepare_warehouse(settings, registry, lake_files, chunk, is_first)
+        _keep_scopes(settings, is_new=number == 1)
+        report(f"build {new.build_id}: part {number}/{len(chunks)}, {chunk[0][1]} to {chunk[-1][1]}")
+        with Dbt(settings) as dbt:
+            dbt.run(["run", *(["--full-refresh"] if is_first else [])], lambda line: None)
+
+
+def _keep_scopes(settings: Settings, is_new: bool) -> None:
+    """Add a chunk's scopes to those of the whole build."""
+    with duckdb.connect(str(settings.warehouse)) as connection:
+        for scope in SCOPES:
+            if is_new:
+                connection.execute(f"create or replace table build.whole_{scope} as from build.{scope} limit 0")
+            connection.execute(f"insert into build.whole_{scope} by name from build.{scope}")
+
+
+def _widen_scopes(settings: Settings) -> None:
+    """Let the scopes say what the whole build replaced, as publishing needs them."""
+    _keep_scopes(settings, is_new=False)
+    with duckdb.connect(str(settings.warehouse)) as connection:
+        for scope in SCOPES:
+            connection.execute(f"create or replace table build.{scope} as select distinct * from build.whole_{scope}")
 
 
 def dbt_flags(new: Build) -> list[str]:
     """Flags of `dbt build` for this build; unit tests, and tests that read whole marts, belong to `make test`."""
     flags = ["--exclude-resource-type", "unit_test", "--exclude", "tag:whole"]
-    return [*flags, "--full-refresh"] if new.full_refresh else flags
+    return [*flags, "--full-refresh"] if new.full_refresh and new.chunks == 1 else flags
 
 
 def _fingerprint(registry: Registry) -> str:
@@ -186,9 +255,12 @@ def _prepare_warehouse(
     registry: Registry,
     lake_files: list[lake.LakeFile],
     touched: list[Partition],
-    full_refresh: bool,
+    is_anew: bool,
 ) -> None:
-    """Registry, scopes and the view over the touched partitions' files, where dbt's sources look for them."""
+    """Registry, scopes and the view over the touched partitions' files, where dbt's sources look for them.
+
+    `is_anew` says that whatever was built before goes, so that nothing goes on from it.
+    """
     sent_units = [tuple(row.values()) for row in rows(settings, "select metric, unit from sent_units order by 1, 2")]
     today = datetime.now(UTC).date()
     with duckdb.connect(str(settings.warehouse)) as connection:
@@ -201,9 +273,10 @@ def _prepare_warehouse(
         connection.execute("create or replace table build.touched_partitions (tenant_id varchar, day date)")
         connection.executemany("insert into build.touched_partitions values (?, ?)", touched)
         wanted = set(touched)
-        paths = [file.path for file in lake_files if (file.tenant_id, str(file.reading_date)) in wanted]
+        by_day = sorted(lake_files, key=lambda file: (file.reading_date, file.tenant_id))
+        paths = [file.path for file in by_day if (file.tenant_id, str(file.reading_date)) in wanted]
         _create_lake_view(connection, paths)
-        connection.execute(_ALL_PARTITIONS if full_refresh else _CARRIED_PARTITIONS)
+        connection.execute(_ALL_PARTITIONS if is_anew else _CARRIED_PARTITIONS)
         for table in (_TOUCHED_DAYS, _CHANGED_DAYS, _TOUCHED_MONTHS):
             connection.execute(table)
 

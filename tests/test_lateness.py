@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
+import pytest
 
+from orchestration import build as builds
 from orchestration.build import build
 from orchestration.landing import deliver
 from orchestration.load import load_waiting
@@ -14,6 +16,7 @@ from tests.state import assert_same, marts_of
 
 SCADA = sorted((ROOT / "orchestration" / "sample" / "lhb_scada").iterdir())
 METER = sorted((ROOT / "orchestration" / "sample" / "lhb_meter").iterdir())
+WEATHER = ROOT / "orchestration" / "sample" / "nyc_weather" / "weather_2013-03.csv"
 
 
 def load_and_build(settings: Settings, source: str, files: list[Path]) -> int:
@@ -39,6 +42,33 @@ def test_late_files_rebuild_only_their_days_and_equal_a_full_refresh(
     assert build(settings).partitions == 0
     assert build(settings, full_refresh=True).partitions > 20
     assert_same(marts_of(settings), incremental)
+
+
+def test_a_build_in_chunks_is_the_build_in_one(small: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, chunked = small("whole"), small("chunked")
+    for settings in (whole, chunked):
+        deliver(settings, "lhb_scada", SCADA[:2])
+        deliver(settings, "nyc_weather", [WEATHER])
+        load_waiting(settings)
+    assert build(whole).chunks == 1
+    monkeypatch.setattr(builds, "CHUNK_READINGS", 30_000)
+    done = build(chunked)
+    assert done.chunks > 2 and done.full_refresh
+    assert_same(marts_of(chunked), marts_of(whole))
+    # the same for what is late, and what was touched is known as a whole
+    for settings in (whole, chunked):
+        deliver(settings, "lhb_scada", [SCADA[2]])
+        load_waiting(settings)
+    assert build(chunked).chunks > 1
+    monkeypatch.undo()
+    assert build(whole).chunks == 1
+    assert_same(marts_of(chunked), marts_of(whole))
+    assert scopes_of(chunked) == scopes_of(whole)
+
+
+def scopes_of(settings: Settings) -> dict[str, set]:
+    with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
+        return {scope: set(connection.execute(f"from build.{scope}").fetchall()) for scope in builds.SCOPES}
 
 
 def test_a_changed_registry_rebuilds_everything_under_the_new_rules(small: Callable[..., Settings]) -> None:

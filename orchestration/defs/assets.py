@@ -77,9 +77,8 @@ def warehouse(context: dg.AssetExecutionContext) -> Iterator[object]:
     """Staging, dimensions, fact and cubes of the partitions that the new loads touched."""
     settings = Settings()
     os.environ.update(dbt_environment(settings))
-    with candidate(settings) as new:
+    with candidate(settings, report=_say) as new:
         if new.partitions:
-            _say(f"build {new.build_id}: {new.partitions:,} tenant-days")
             dbt = DbtCliResource(project_dir=str(DBT_PROJECT), profiles_dir=str(DBT_PROJECT), dbt_executable=DBT)
             invocation = dbt.cli(["build", *dbt_flags(new)], context=context, target_path=settings.dbt_target)
             for event in invocation.stream():

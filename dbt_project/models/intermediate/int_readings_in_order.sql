@@ -16,19 +16,20 @@ with readings as (
         and {{ near_touched('touched_days', 'readings.reading_date') }}
 ),
 
--- over midnight: the sensor's last reading of the day before on which it was heard, and its first of the day after
+-- over midnight, UTC or local: the sensor's last reading before it, whenever that was, and its first one after it
 days as (
     select
         tenant_id,
         device_id,
         metric,
         reading_date,
+        local_day,
         lag(last_at) over sensor as last_at_before,
         lag(last_value) over sensor as last_value_before,
         lag(last_text) over sensor as last_text_before,
         lead(first_at) over sensor as first_at_after
     from {{ ref('int_sensor_days') }}
-    window sensor as (partition by tenant_id, device_id, metric order by reading_date)
+    window sensor as (partition by tenant_id, device_id, metric order by first_at)
 ),
 
 neighbours as (
@@ -59,6 +60,7 @@ neighbours as (
             readings.device_id,
             readings.metric,
             readings.reading_date,
+            readings.local_day,
             readings.is_valid
         order by readings.measured_at
     )
@@ -86,4 +88,5 @@ left join days
     and neighbours.device_id = days.device_id
     and neighbours.metric = days.metric
     and neighbours.reading_date = days.reading_date
+    and neighbours.local_day = days.local_day
     and neighbours.is_valid
