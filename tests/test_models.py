@@ -35,7 +35,7 @@ def test_unit_tests_of_the_models_pass(demo_settings: Settings, tmp_path: Path) 
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:]
-    assert "PASS=5 " in done.stdout
+    assert "PASS=6 " in done.stdout
 
 
 def test_every_marts_contract_is_enforced_and_every_column_is_described(manifest: dict) -> None:
