@@ -342,9 +342,8 @@ select distinct tenant_id, date_trunc('month', day)::date as day from build.touc
 
 
 def _replace_table(connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, content: list[tuple]) -> None:
-    columns = zip(*content, strict=True) if content else [[] for _ in schema]
-    given = pa.table([pa.array(values, type_) for values, type_ in zip(columns, schema.types, strict=True)], schema)
-    connection.register("given", given)
+    columns = {column: [row[place] for row in content] for place, column in enumerate(schema.names)}
+    connection.register("given", pa.table(columns, schema=schema))
     connection.execute(f"create or replace table {name} as select * from given")
     connection.unregister("given")
 
