@@ -41,14 +41,14 @@ clean:  ## Remove both environments; data in var/ stays
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
 		|| { echo "Fleetmart needs Python 3.11 or 3.12; $(PYTHON) is another. Choose one: make PYTHON=python3.11"; exit 1; }
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/pip install $(PIP_FLAGS) -r requirements.lock 2>&1 | $(SHOW) && test $${PIPESTATUS[0]} -eq 0
+	@.venv/bin/pip install $(PIP_FLAGS) -r requirements.lock 2>&1 | $(SHOW); test $${PIPESTATUS[0]} -eq 0
 	@.venv/bin/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv-superset/made: superset/requirements.lock
 	@echo "Setting up .venv-superset: dashboards ($$(grep -c == superset/requirements.lock) packages)"
 	@$(PYTHON) -m venv .venv-superset
-	@.venv-superset/bin/pip install $(PIP_FLAGS) -r superset/requirements.lock 2>&1 | $(SHOW) && test $${PIPESTATUS[0]} -eq 0
+	@.venv-superset/bin/pip install $(PIP_FLAGS) -r superset/requirements.lock 2>&1 | $(SHOW); test $${PIPESTATUS[0]} -eq 0
 	@touch $@
 
 # pip's lines without those that say nothing to a reader.

@@ -246,6 +246,22 @@ def bench_load(millions: tuple[int, ...], write: Path | None, as_json: bool) -> 
     _answer(answer, as_json, lambda _: click.echo(table(results)))
 
 
+@bench.command("tsbs")
+@click.option("--millions", type=click.FloatRange(0, min_open=True), default=20, show_default=True, help="Of rows.")
+@click.option("--write", type=click.Path(path_type=Path), help="File for the table, such as docs/bench-tsbs.md.")
+@as_json
+def bench_tsbs(millions: float, write: Path | None, as_json: bool) -> None:
+    """The trucks' twelve questions of the marts, against ClickHouse's engine and DuckDB on the raw rows."""
+    from orchestration.bench import bench_folder
+    from orchestration.bench_tsbs import bench_tsbs as run_bench
+    from orchestration.bench_tsbs import table
+
+    result = run_bench(bench_folder() / "tsbs", millions, _report)
+    if write:
+        write.write_text(table(result))
+    _answer(dataclasses.asdict(result) | result.ratios, as_json, lambda _: click.echo(table(result)))
+
+
 @main.command()
 @as_json
 def maintain(as_json: bool) -> None:

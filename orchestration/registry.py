@@ -128,10 +128,13 @@ class DeviceAttribute(Row):
     value: str
 
 
-class ActivityRule(Row):
+class StateRule(Row):
     model_id: Key
+    state: Key
     metric: Key
-    active_above: float
+    figure: Literal["value", "average", "positive_share"]
+    comparison: Literal[">", ">=", "<", "<="]
+    bound: float
 
 
 # How much of a metric a period has: the sum of its values, what its counter counted, or its average over time.
@@ -176,12 +179,12 @@ TABLES: dict[str, type[Row]] = {
     "device_model_metrics": DeviceModelMetric,
     "headline_metrics": HeadlineMetric,
     "device_attributes": DeviceAttribute,
-    "activity_rules": ActivityRule,
     "performance_ratios": PerformanceRatio,
     "tariffs": Tariff,
+    "state_rules": StateRule,
 }
 # Without these a fleet has no plans, attributes, rules, ratios or tariffs.
-OPTIONAL_TABLES = ("plans", "device_attributes", "activity_rules", "performance_ratios", "tariffs")
+OPTIONAL_TABLES = ("plans", "device_attributes", "state_rules", "performance_ratios", "tariffs")
 # table → the columns that name one of its rows
 KEYS: dict[str, tuple[str, ...]] = {
     "plans": ("plan_id",),
@@ -193,9 +196,9 @@ KEYS: dict[str, tuple[str, ...]] = {
     "device_model_metrics": ("model_id", "metric"),
     "headline_metrics": ("tenant_id", "metric"),
     "device_attributes": ("tenant_id", "device_id", "attribute"),
-    "activity_rules": ("model_id",),
     "performance_ratios": ("tenant_id", "ratio"),
     "tariffs": ("tenant_id", "metric", "valid_from", "from_hour"),
+    "state_rules": ("model_id", "state", "figure"),
 }
 # table → (columns, table they must be found in); an empty column refers to nothing
 REFERENCES = [
@@ -208,10 +211,10 @@ REFERENCES = [
     ("headline_metrics", ("tenant_id",), "tenants"),
     ("headline_metrics", ("metric",), "metrics"),
     ("device_attributes", ("tenant_id", "device_id"), "devices"),
-    ("activity_rules", ("model_id", "metric"), "device_model_metrics"),
     ("performance_ratios", ("tenant_id",), "tenants"),
     ("tariffs", ("tenant_id",), "tenants"),
     ("tariffs", ("metric",), "metrics"),
+    ("state_rules", ("model_id", "metric"), "device_model_metrics"),
 ]
 # What may be given to pint of a text that came with data: no brackets, and no number raised to a power.
 UNIT_TEXT = re.compile(r"[\w°%µμΩ²³/*^·. -]{1,40}")

@@ -27,6 +27,13 @@ VERSIONS = ("v1.0", "v1.5", "v2.0", "v2.3")
 MODELS = {"F-150": (2000, 200, 15), "G-2000": (5000, 300, 19), "H-2": (1500, 150, 12)}
 ATTRIBUTES = ("driver", "device_version", "load_capacity", "fuel_capacity", "nominal_fuel_consumption")
 TAGS = ("name", "fleet", "driver", "model", *ATTRIBUTES[1:])
+STATE_RULES = (
+    ("moving", "velocity", "value", ">", 1),
+    ("moving", "velocity", "average", ">", 1),
+    ("driving", "velocity", "average", ">", 5),
+    ("well", "status", "average", "<", 1),
+    ("broken", "status", "positive_share", ">=", 0.5),
+)
 ROWS_AT_ONCE = 500_000
 # TSBS's dirt, as shares; entries come in batches of ten.
 BATCH = 10
@@ -356,5 +363,8 @@ def _registry(trucks: Trucks, tags: dict[str, np.ndarray]) -> dict[str, tuple[st
                 for name, value in zip(tags["name"].tolist(), tags[attribute].tolist(), strict=True)
             ],
         ),
-        "activity_rules": ("model_id,metric,active_above", [(model, "velocity", 1) for model in MODELS]),
+        "state_rules": (
+            "model_id,state,metric,figure,comparison,bound",
+            [(model, *rule) for model in MODELS for rule in STATE_RULES],
+        ),
     }

@@ -1,5 +1,5 @@
 -- How much fuel do the trucks of each fleet use while they drive (velocity above 1), and how much should they?
--- What they should counts as often as the truck was seen driving. The rule of activity says what driving is.
+-- What they should counts as often as the truck was seen driving. The registry's state `moving` says when it was.
 with attributes as (
     select
         device_id,
@@ -18,6 +18,7 @@ select
 from {{ ref('cube_activity_daily') }} as activity
 inner join attributes on activity.device_id = attributes.device_id
 where activity.tenant_id = '{{ var('tenant', 'trucks') }}'
+    and activity.state = 'moving'
     and activity.metric in ('fuel_consumption', 'velocity')
 group by activity.site_id
 order by fleet

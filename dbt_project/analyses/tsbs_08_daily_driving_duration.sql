@@ -1,5 +1,5 @@
 -- For how many whole hours a day does each driver drive, on average of the days with any driving?
--- Driving are ten minutes with an average velocity above 1.
+-- Driving are ten minutes with an average velocity above 1: the registry's state `moving`.
 with attributes as (
     select
         device_id,
@@ -10,12 +10,12 @@ with attributes as (
 ),
 
 driven as (
-    select site_id, device_id, cast(bucket_start as date) as day, floor(count(*) / 6) as hours
-    from {{ ref('cube_readings_ten_minutes') }}
+    select site_id, device_id, cast(spell_start as date) as day, floor(sum(bucket_count) / 6) as hours
+    from {{ ref('cube_state_spells') }}
     where tenant_id = '{{ var('tenant', 'trucks') }}'
-        and metric = 'velocity'
-        and value_avg > 1
-    group by site_id, device_id, cast(bucket_start as date)
+        and state = 'moving'
+        and is_in_state
+    group by site_id, device_id, cast(spell_start as date)
 )
 
 select driven.site_id as fleet, driven.device_id as truck, attributes.driver, avg(driven.hours) as hours_a_day

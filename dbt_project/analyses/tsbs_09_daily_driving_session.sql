@@ -1,33 +1,32 @@
 -- How long do trucks drive at a stretch, on average of the sessions that began on a day?
--- A session begins with the first ten minutes whose average velocity is above 5 and ends with the next that is not;
--- of one that has not ended the length is not known yet.
-with buckets as (
+-- A session begins with the first ten minutes whose average velocity is above 5, the registry's state `driving`, and
+-- ends with the next that is not; of one that has not ended the length is not known yet.
+with spells as (
     select
         device_id,
-        bucket_start,
-        value_avg > 5 as is_driving,
-        lag(value_avg > 5) over (partition by device_id order by bucket_start) as was_driving
-    from {{ ref('cube_readings_ten_minutes') }}
+        spell_start,
+        is_in_state,
+        lag(is_in_state) over (partition by device_id order by spell_start) as was_in_state
+    from {{ ref('cube_state_spells') }}
     where tenant_id = '{{ var('tenant', 'trucks') }}'
-        and metric = 'velocity'
-        and valid_count > 0
+        and state = 'driving'
 ),
 
 changes as (
     select
         device_id,
-        bucket_start,
-        is_driving,
-        lead(bucket_start) over (partition by device_id order by bucket_start) as next_change
-    from buckets
-    where is_driving <> was_driving
+        spell_start,
+        is_in_state,
+        lead(spell_start) over (partition by device_id order by spell_start) as next_change
+    from spells
+    where is_in_state <> was_in_state
 )
 
 select
     device_id as truck,
-    cast(bucket_start as date) as day,
-    avg({{ seconds_between('bucket_start', 'next_change') }}) / 60 as session_minutes
+    cast(spell_start as date) as day,
+    avg({{ seconds_between('spell_start', 'next_change') }}) / 60 as session_minutes
 from changes
-where is_driving
-group by device_id, cast(bucket_start as date)
+where is_in_state
+group by device_id, cast(spell_start as date)
 order by truck, day

@@ -1,22 +1,21 @@
 -- How often did trucks of each model break down?
--- Broken are ten minutes of which at least half of the values of status are above 0; a breakdown is the change from
--- ten minutes that are not. The benchmark's published SQL counts values that are not null, by a slip: this is the
--- question as it is meant.
-with buckets as (
+-- Broken are ten minutes of which at least half of the values of status are above 0, the registry's state `broken`; a
+-- breakdown is the change from ten minutes that are not. The benchmark's published SQL counts values that are not null,
+-- by a slip: this is the question as it is meant.
+with spells as (
     select
         device_id,
-        2 * positive_count >= valid_count as is_broken,
-        lag(2 * positive_count >= valid_count) over (partition by device_id order by bucket_start) as was_broken
-    from {{ ref('cube_readings_ten_minutes') }}
+        is_in_state,
+        lag(is_in_state) over (partition by device_id order by spell_start) as was_in_state
+    from {{ ref('cube_state_spells') }}
     where tenant_id = '{{ var('tenant', 'trucks') }}'
-        and metric = 'status'
-        and valid_count > 0
+        and state = 'broken'
 ),
 
 breakdowns as (
     select device_id, count(*) as breakdowns
-    from buckets
-    where is_broken and not was_broken
+    from spells
+    where is_in_state and not was_in_state
     group by device_id
 )
 

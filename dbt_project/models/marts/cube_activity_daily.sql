@@ -3,7 +3,7 @@
     touched_by={'scope': 'touched_days', 'day': 'day'},
 ) }}
 
--- grain: tenant, site, device with a rule of activity, metric, day of the site's zone
+-- grain: tenant, site, device, state known by single values, metric, day of the site's zone
 with readings as (
     select tenant_id, site_id, device_id, metric, unit, local_day, measured_at, value
     from {{ ref('int_readings_to_date') }}
@@ -13,21 +13,14 @@ with readings as (
         and {{ near_touched('touched_days', 'reading_date') }}
 ),
 
-rules as (
-    select devices.tenant_id, devices.device_id, activity_rules.metric, activity_rules.active_above
-    from {{ source('registry', 'devices') }} as devices
-    inner join {{ source('registry', 'activity_rules') }} as activity_rules
-        on devices.model_id = activity_rules.model_id
-),
-
 active as (
-    select readings.tenant_id, readings.device_id, readings.measured_at
+    select readings.tenant_id, readings.device_id, readings.measured_at, rules.state
     from readings
-    inner join rules
+    inner join {{ ref('stg_state_rules') }} as rules
         on readings.tenant_id = rules.tenant_id
         and readings.device_id = rules.device_id
         and readings.metric = rules.metric
-        and readings.value > rules.active_above
+    where rules.figure = 'value' and {{ meets_rule('readings.value') }}
 ),
 
 daily as (
@@ -35,6 +28,7 @@ daily as (
         readings.tenant_id,
         readings.site_id,
         readings.device_id,
+        active.state,
         readings.metric,
         readings.unit,
         readings.local_day as day,
@@ -52,6 +46,7 @@ daily as (
         readings.tenant_id,
         readings.site_id,
         readings.device_id,
+        active.state,
         readings.metric,
         readings.unit,
         readings.local_day
@@ -59,6 +54,7 @@ daily as (
 
 select
     {{ reading_labels('daily') }},
+    daily.state,
     daily.day,
     daily.active_count,
     daily.value_avg,

@@ -42,5 +42,9 @@ select
     ten_minutes.positive_count
 from ten_minutes
 {{ join_labels('ten_minutes') }}
--- days lie together, and in them the rows of a metric: questions are of one metric and some days
-order by cast(ten_minutes.bucket_start as date), ten_minutes.tenant_id, ten_minutes.metric
+-- days lie together, and in them the rows of a metric in time: questions are of one metric and a span
+order by
+    cast(ten_minutes.bucket_start as date),
+    ten_minutes.tenant_id,
+    ten_minutes.metric,
+    ten_minutes.bucket_start
