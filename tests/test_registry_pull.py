@@ -305,7 +305,7 @@ def test_what_the_database_has_not_is_named(replace: str, by: str, says: str, as
         ("url_variable: ASSETS_URL\n", "", r"database\.yml, line 1, url_variable: Field required"),
         ("url_variable: ASSETS_URL", f"url_variable: sqlite://u:{PASSWORD}@h", r"line 1, url_variable: String should"),
         ("tables:", "tabels:", r"line 2, tabels: Extra inputs.* Keys here are url_variable, tables"),
-        ("  sites:", "  plants:", r"plants is no table of the registry, which are tenants, sites"),
+        ("  sites:", "  plants:", r"plants is no table of the registry, which are plans, tenants, sites"),
         ("  sites:\n    table:", "  sites:\n    relation:", r"line 14, tables\.sites\.relation: Extra"),
         ("device_name: label", "title: label", r"line 5, tables\.devices\.columns: .*title is no column of devices"),
         ("      model_id: model\n", "", r"line 3, tables\.devices: .*model_id is needed"),
