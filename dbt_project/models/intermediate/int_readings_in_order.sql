@@ -24,6 +24,8 @@ days as (
         metric,
         reading_date,
         local_day,
+        -- joined as a key: a condition on one side alone would make DuckDB compare every row with every other
+        true as is_valid,
         lag(last_at) over sensor as last_at_before,
         lag(last_value) over sensor as last_value_before,
         lag(last_text) over sensor as last_text_before,
@@ -89,4 +91,4 @@ left join days
     and neighbours.metric = days.metric
     and neighbours.reading_date = days.reading_date
     and neighbours.local_day = days.local_day
-    and neighbours.is_valid
+    and neighbours.is_valid = days.is_valid
