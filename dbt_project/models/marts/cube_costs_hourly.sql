@@ -64,3 +64,4 @@ select
     currency,
     quantity * price_per_unit as cost
 from costs
+order by hour_start, tenant_id

@@ -47,3 +47,4 @@ select
     last_seen_at,
     {{ main_issue() }} as main_issue
 from measured
+order by day, tenant_id

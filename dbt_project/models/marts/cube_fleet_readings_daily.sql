@@ -12,3 +12,4 @@ from {{ ref('cube_readings_daily') }}
 where {{ in_touched('touched_days', 'day') }}
     and {{ near_touched('touched_days', 'day', 0) }}
 {{ by_site_and_tenant('day') }}
+order by day, tenant_id

@@ -12,3 +12,4 @@ from {{ ref('cube_readings_hourly') }}
 where {{ in_touched('carried_partitions', 'cast(hour_start as date)') }}
     and {{ near_touched('carried_partitions', 'hour_start', 0) }}
 {{ by_site_and_tenant('hour_start') }}
+order by hour_start, tenant_id

@@ -65,3 +65,4 @@ select
     {{ finished_measures('daily') }}
 from daily
 {{ join_labels('daily') }}
+order by daily.day, daily.tenant_id

@@ -46,6 +46,5 @@ select
     cast(hour_start_local as date) as local_day,
     cast(extract(hour from hour_start_local) as integer) as local_hour
 from placed
-{% if not is_incremental() -%}
+-- days lie together, so that replacing one leaves the storage of the others alone
 order by hour_start, tenant_id
-{%- endif %}

@@ -23,3 +23,4 @@ select
     {{ rolled_up_measures('day') }}
 from finer
 group by {{ series_columns() }}, month_start
+order by month_start, tenant_id

@@ -22,3 +22,4 @@ select
     {{ rolled_up_measures('hour_start') }}
 from finer
 group by {{ series_columns() }}, day
+order by day, tenant_id

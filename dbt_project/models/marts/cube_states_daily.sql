@@ -74,3 +74,4 @@ select
     daily.entered_count
 from daily
 {{ join_labels('daily') }}
+order by daily.day, daily.tenant_id
