@@ -52,7 +52,7 @@ class Tenant(Row):
     tenant_id: Key
     tenant_name: Annotated[str, Field(min_length=1)]
     industry: str
-    plan_id: Annotated[Key | None, Optional_]
+    plan_id: Annotated[Key | None, Optional_] = None
 
     @model_validator(mode="after")
     def _not_operator(self) -> "Tenant":

@@ -67,6 +67,8 @@ def test_chart_data_equal_an_independent_computation(
     answer = charts.ask("cube_readings_daily", keys, metrics)
     assert answer.status_code == 200, answer.text
     ours = pd.DataFrame(answer.json()["result"][0]["data"])
+    # a day on which a value was due and none came
+    ours = ours[ours["readings"] > 0].copy()
     ours["day"] = pd.to_datetime(ours["day"], unit="ms").dt.normalize().astype("datetime64[us]")
     theirs = independent_days[independent_days["tenant_id"] == tenant].copy()
     theirs["day"] = pd.to_datetime(theirs["day"]).astype("datetime64[us]")
