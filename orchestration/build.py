@@ -122,7 +122,7 @@ def candidate(
                 "Nothing was loaded yet, so there is nothing to build. Put files into "
                 f"{settings.landing}/<source>/ and run `fleetmart load`."
             )
-        full_refresh = full_refresh or inputs != _built_inputs(settings)
+        full_refresh = full_refresh or inputs != _built_inputs(settings) or _broke_off_anew(settings)
         touched = _touched(settings, lake_files, full_refresh, span)
         standing = latest_build(settings)
         if not touched and standing:
@@ -208,6 +208,16 @@ def _fingerprint(registry: Registry) -> str:
 def _built_inputs(settings: Settings) -> str | None:
     found = rows(settings, "select inputs from builds where status = 'built' order by build_id desc limit 1")
     return found[0]["inputs"] if found else None
+
+
+def _broke_off_anew(settings: Settings) -> bool:
+    """Whether a full refresh broke off since the last build that ended: then the warehouse lacks days."""
+    found = rows(
+        settings,
+        "select 1 from builds where full_refresh and build_id > "
+        "coalesce((select max(build_id) from builds where status = 'built'), 0)",
+    )
+    return bool(found)
 
 
 def _touched(

@@ -66,6 +66,25 @@ def test_a_build_in_chunks_is_the_build_in_one(small: Callable[..., Settings], m
     assert scopes_of(chunked) == scopes_of(whole)
 
 
+def test_a_full_refresh_that_broke_off_is_done_again(
+    small: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = small()
+    load_and_build(settings, "lhb_scada", SCADA[:1])
+    whole = marts_of(settings)
+    monkeypatch.setattr(builds, "CHUNK_READINGS", 15_000)
+
+    def stop(line: str) -> None:
+        if "part 2/" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(settings, full_refresh=True, report=stop)
+    assert builds.latest_build(settings) is None
+    assert build(settings).full_refresh
+    assert_same(marts_of(settings), whole)
+
+
 def scopes_of(settings: Settings) -> dict[str, set]:
     with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
         return {scope: set(connection.execute(f"from build.{scope}").fetchall()) for scope in builds.SCOPES}
