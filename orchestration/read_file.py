@@ -82,8 +82,10 @@ class ReadFile:
     @property
     def refusal(self) -> str | None:
         """Why the file is none of its source's, when not a single value of it could be taken in; else None."""
+        if self.readings or any(one.empty for one in self.tenants()):
+            return None
         rejections = self.rejections()
-        if self.readings or not rejections or any(one.empty for one in self.tenants()):
+        if not rejections:
             return None
         reasons = ", ".join(f"{one.count:,} times {one.reason}" for one in rejections)
         return f"none of its {self.row_count:,} rows could be taken in ({reasons})"

@@ -1,7 +1,7 @@
 {#
     Incremental strategy: replace exactly what the build's new loads touched, then insert the model's rows.
     `touched_by` of the model's config names the scope and the model's own columns that identify a slice:
-    {scope: touched_partitions | touched_days | changed_days, day: <column or expression of the target>,
+    {scope: touched_partitions | carried_partitions | touched_days | changed_days | touched_months, day: <column or expression of the target>,
     instant: <the column that `day` is worked out from, if it is not one itself>}.
     Rows that vanished from a touched slice vanish here too, which a delete by the new rows' keys would not do.
 #}
