@@ -12,7 +12,8 @@ import yaml
 from orchestration.infer_file import Sample, first_lines, is_number, sample
 from orchestration.infer_time import Found, find_time, is_time
 from orchestration.plain_text import COMPRESSED, UnreadableFile
-from orchestration.read_file import Incoming, reader, reading
+from orchestration.read_file import reader, reading
+from orchestration.source_sql import Incoming
 from orchestration.sources import Source, read_source
 
 KEYS = {

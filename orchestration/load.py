@@ -23,8 +23,9 @@ from orchestration.errors import FleetmartError
 from orchestration.landing import Waiting, bring_in, copy_whole, settled_files
 from orchestration.ledger import ledger, now, rows
 from orchestration.plain_text import COMPRESSED, UnreadableFile
-from orchestration.read_file import Incoming, Rejection, TenantCount, reader, reading
+from orchestration.read_file import Rejection, TenantCount, reader, reading
 from orchestration.settings import Settings
+from orchestration.source_sql import Incoming
 from orchestration.sources import Source, source_named
 from orchestration.writer_lock import writer
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestration.read_file import Incoming, ReadFile, reader, reading
+from orchestration.read_file import ReadFile, reader, reading
 from orchestration.registry import Registry
 from orchestration.settings import Settings
+from orchestration.source_sql import Incoming
 from orchestration.sources import Source, all_sources, read_source, source_named
 
 FIRST = 5

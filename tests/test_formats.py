@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from orchestration.errors import FleetmartError
 from orchestration.plain_text import UnreadableFile
-from orchestration.read_file import Incoming, reader, reading
+from orchestration.read_file import reader, reading
+from orchestration.source_sql import Incoming
 from orchestration.sources import read_source
 
 WIDE = {
