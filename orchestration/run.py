@@ -1,10 +1,10 @@
-"""All that is waiting: load, build, gate, publish, one after the other under one lock."""
+"""All that is waiting: load, build, gate, publish, under one lock; a tenant is published while others are judged."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
-from expectations.gate import Verdict, gate
+from expectations.gate import judge
 from orchestration import lake
 from orchestration.build import Build, Span, backfill, build
 from orchestration.dbt_process import Dbt
@@ -29,7 +29,6 @@ class Rebuilt:
     """What a backfill or full refresh did."""
 
     builds: list[Build]
-    verdicts: list[Verdict]
     published: Published
 
 
@@ -39,7 +38,6 @@ class Run:
 
     loaded: Loaded
     build: Build
-    verdicts: list[Verdict]
     published: Published
 
     @property
@@ -59,8 +57,7 @@ def run_waiting(settings: Settings, report: Callable[[str], None] = lambda line:
         return Run(
             loaded,
             build(settings, report=report, dbt=dbt),
-            gate(settings, report),
-            publish_all(settings, report, copies.take),
+            publish_all(settings, report, copies.take, judge(settings, report)),
         )
 
 
@@ -72,7 +69,7 @@ def rebuild(settings: Settings, span: Span | None, report: Callable[[str], None]
     """Rebuild a past span, or everything, from the lake; judge it, and publish what passed."""
     with writer(settings, "rebuild"):
         builds = backfill(settings, span, report) if span else [build(settings, full_refresh=True, report=report)]
-        return Rebuilt(builds, gate(settings, report), publish_all(settings, report))
+        return Rebuilt(builds, publish_all(settings, report, judged=judge(settings, report)))
 
 
 def maintain(settings: Settings) -> Maintained:

@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental', incremental_strategy='replace_touched',
+    materialized='incremental', incremental_strategy='replace_touched', database=target.database,
     touched_by={'scope': 'touched_partitions', 'day': 'reading_date'},
 ) }}
 

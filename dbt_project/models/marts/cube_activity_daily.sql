@@ -1,6 +1,7 @@
 {{ config(
     materialized='incremental', incremental_strategy='replace_touched',
     touched_by={'scope': 'touched_days', 'day': 'day'},
+    unique_key=['tenant_id', 'site_id', 'device_id', 'state', 'metric', 'day'],
 ) }}
 
 -- grain: tenant, site, device, state known by single values, metric, day of the site's zone

@@ -1,6 +1,7 @@
 {{ config(
     materialized='incremental', incremental_strategy='replace_touched',
     touched_by={'scope': 'touched_days', 'day': 'day'},
+    unique_key=['tenant_id', 'site_id', 'device_id', 'day'],
 ) }}
 
 -- grain: tenant, site, device, local day in service or with a reading

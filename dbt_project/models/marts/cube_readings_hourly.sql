@@ -1,6 +1,7 @@
 {{ config(
     materialized='incremental', incremental_strategy='replace_touched',
     touched_by={'scope': 'carried_partitions', 'day': 'cast(hour_start as date)', 'instant': 'hour_start'},
+    unique_key=['tenant_id', 'site_id', 'device_id', 'metric', 'hour_start'],
 ) }}
 
 -- grain: tenant, site, device, metric, UTC hour

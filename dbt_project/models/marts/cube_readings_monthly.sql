@@ -1,6 +1,7 @@
 {{ config(
     materialized='incremental', incremental_strategy='replace_touched',
     touched_by={'scope': 'touched_months', 'day': 'month_start'},
+    unique_key=['tenant_id', 'site_id', 'device_id', 'metric', 'month_start'],
 ) }}
 
 -- grain: tenant, site, device, metric, month of the site's zone

@@ -1,6 +1,7 @@
 {{ config(
     materialized='incremental', incremental_strategy='replace_touched',
     touched_by={'scope': 'touched_partitions', 'day': 'cast(bucket_start as date)', 'instant': 'bucket_start'},
+    unique_key=['tenant_id', 'site_id', 'device_id', 'metric', 'bucket_start'],
 ) }}
 
 -- grain: tenant, site, device, metric with a cadence of at most two minutes, ten minutes of the UTC clock

@@ -1,6 +1,7 @@
 {{ config(
     materialized='incremental', incremental_strategy='replace_touched',
     touched_by={'scope': 'carried_partitions', 'day': 'day'},
+    unique_key=['tenant_id', 'site_id', 'device_id', 'metric', 'day'],
 ) }}
 
 -- grain: tenant, site, device, metric, UTC day

@@ -1,6 +1,7 @@
 {{ config(
     materialized='incremental', incremental_strategy='replace_touched',
     touched_by={'scope': 'touched_partitions', 'day': 'reading_date'},
+    unique_key=['tenant_id', 'device_id', 'metric', 'measured_at'],
 ) }}
 
 -- grain: tenant, device, metric, instant; what was received last stands
