@@ -24,7 +24,8 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 OPERATOR = "operator"
-UNITS = pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
+# read when first needed: it takes a second
+UNITS = pint.LazyRegistry(kwargs={"autoconvert_offset_to_baseunit": True})
 
 
 def _zone(name: str) -> str:
