@@ -21,9 +21,10 @@ soak: setup  ## What takes long by nature: 200 kills at random instants (docs/so
 	.venv/bin/python -m tests.soak_kills --write docs/soak.md
 	.venv/bin/python -m pytest --hypothesis-profile=soak --timeout=7200 tests/test_arrival_order.py
 
-lint: .venv/made  ## Style of Python
+lint: .venv/made  ## Style of Python and SQL
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/sqlfluff lint --processes 2 dbt_project/models dbt_project/analyses dbt_project/tests
 
 docs: .venv/made  ## Write docs/marts.md from the marts' own YAML
 	.venv/bin/python -m orchestration.marts_document docs/marts.md

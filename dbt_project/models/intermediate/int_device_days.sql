@@ -26,7 +26,8 @@ with heard as (
 tenant_days as (
     select distinct tenant_id, day from heard
     union
-    select tenant_id, day from {{ source('build', 'touched_days') }} where is_within_data
+    select tenant_id, day from {{ source('build', 'touched_days') }}
+    where is_within_data
 ),
 
 in_service as (

@@ -9,6 +9,7 @@ from (
     select 'UTC' as timezone
 ) as zones
 cross join (
-    select distinct unnest(generate_series(cast(day as timestamp), day + interval 23 hour, interval 1 hour)) as hour_start
+    select distinct
+        unnest(generate_series(cast(day as timestamp), day + interval 23 hour, interval 1 hour)) as hour_start
     from {{ source('build', 'carried_partitions') }}
 ) as hours

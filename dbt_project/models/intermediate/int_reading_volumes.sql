@@ -10,8 +10,10 @@ with counted as (
         sum(reading_count) over before as count_before,
         sum(cast(reading_count as double) * reading_count) over before as squares_before,
         sum(reading_count) over (by_day rows between unbounded preceding and current row) as readings_received,
-        sum(reading_count) over (by_day range between interval 89 days preceding and current row) as readings_of_90_days,
-        sum(reading_count) over (by_day range between interval 364 days preceding and current row) as readings_of_1_year
+        sum(reading_count) over (by_day range between interval 89 days preceding and current row)
+            as readings_of_90_days,
+        sum(reading_count) over (by_day range between interval 364 days preceding and current row)
+            as readings_of_1_year
     from {{ source('build', 'lake_partitions') }}
     window
         by_day as (partition by tenant_id order by day),
@@ -28,9 +30,9 @@ select
     case
         when days_before >= 7
             then sqrt(
-                greatest(0, days_before * squares_before - count_before * count_before)
-                / (days_before * (days_before - 1.0))
-            )
+                    greatest(0, days_before * squares_before - count_before * count_before)
+                    / (days_before * (days_before - 1.0))
+                )
     end as readings_per_day_stddev,
     readings_received,
     readings_of_90_days,

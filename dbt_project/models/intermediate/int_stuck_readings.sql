@@ -22,7 +22,7 @@ with same as (
 linked as (
     select
         *,
-        measured_at_before is not distinct from lag(measured_at) over sensor_day as goes_on
+        (measured_at_before is not distinct from lag(measured_at) over sensor_day) as goes_on
     from same
     window sensor_day as (partition by tenant_id, device_id, metric, day order by measured_at)
 ),

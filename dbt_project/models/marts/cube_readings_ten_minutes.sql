@@ -25,7 +25,8 @@ with ten_minutes as (
     where {{ in_touched('touched_partitions', 'reading_date') }}
         and {{ near_touched('touched_partitions', 'reading_date', 0) }}
         and (tenant_id, device_id, metric) in (
-            select (tenant_id, device_id, metric) from {{ ref('stg_device_metrics') }} where interval_seconds <= 120
+            select (tenant_id, device_id, metric) from {{ ref('stg_device_metrics') }}
+            where interval_seconds <= 120
         )
     group by tenant_id, site_id, device_id, metric, unit, {{ ten_minutes('measured_at') }}
 )

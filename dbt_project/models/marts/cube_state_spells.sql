@@ -31,19 +31,17 @@ with buckets as (
 marked as (
     select
         *,
-        is_in_state is distinct from lag(is_in_state) over (
-            partition by tenant_id, device_id, state, cast(bucket_start as date) order by bucket_start
-        ) as is_change
+        (is_in_state is distinct from lag(is_in_state) over state_day) as is_change
     from buckets
+    window state_day as (partition by tenant_id, device_id, state, cast(bucket_start as date) order by bucket_start)
 ),
 
 numbered as (
     select
         *,
-        count(*) filter (where is_change) over (
-            partition by tenant_id, device_id, state, cast(bucket_start as date) order by bucket_start
-        ) as spell
+        count(*) filter (where is_change) over state_day as spell
     from marked
+    window state_day as (partition by tenant_id, device_id, state, cast(bucket_start as date) order by bucket_start)
 ),
 
 spells as (

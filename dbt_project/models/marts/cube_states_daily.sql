@@ -30,7 +30,7 @@ spells as (
         local_day as day,
         state,
         {{ seconds_held('day_end') }} as seconds,
-        state is distinct from state_before as is_entered
+        (state is distinct from state_before) as is_entered
     from readings
     union all
     -- what the state before, of an earlier day, holds of this one

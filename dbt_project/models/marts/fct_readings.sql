@@ -26,9 +26,9 @@ latest as (
     from received
     inner join repeated using (tenant_id, reading_date, device_id, metric, measured_at)
     qualify row_number() over (
-        partition by received.tenant_id, received.device_id, received.metric, received.measured_at
-        order by received.received_at desc, received.load_id desc, received.source_row desc
-    ) = 1
+            partition by received.tenant_id, received.device_id, received.metric, received.measured_at
+            order by received.received_at desc, received.load_id desc, received.source_row desc
+        ) = 1
 ),
 
 canonical as (

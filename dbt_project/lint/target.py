@@ -1,0 +1,3 @@
+"""Where dbt builds, for sqlfluff, which reads the models without dbt."""
+
+database = "warehouse"
