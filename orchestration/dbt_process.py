@@ -19,19 +19,23 @@ DBT = str(Path(sys.executable).with_name("fleetmart-dbt"))
 class Dbt:
     """One call of dbt on this home, within a `with` block; a process that got nothing to do ends with the block.
 
-    `meanwhile` is what this process has to do while dbt works, in a thread of its own.
+    `meanwhile` is what this process has to do while dbt works, in a thread of its own; `target` is where dbt writes
+    what it knows of the models, if not where everybody looks for it.
     """
 
-    def __init__(self, settings: Settings, meanwhile: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self, settings: Settings, meanwhile: Callable[[], object] = lambda: None, target: Path | None = None
+    ) -> None:
         self._settings = settings
         self._meanwhile = meanwhile
+        self._target = target or settings.dbt_target
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Start the process; it waits for what `run` tells it."""
         self._process = subprocess.Popen(
             [DBT],
-            env=os.environ | dbt_environment(self._settings),
+            env=os.environ | dbt_environment(self._settings) | {"DBT_TARGET_PATH": str(self._target)},
             cwd=DBT_PROJECT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -14,11 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestration.child import bound
-from orchestration.dbt_process import DBT_PROJECT, Dbt, dbt_environment
+from orchestration.dbt_process import Dbt, dbt_environment
 from orchestration.errors import FleetmartError
 from orchestration.landing import deliver
 from orchestration.ledger import rows
 from orchestration.load import content_id
+from orchestration.models_page import newest_model, write_models_page
 from orchestration.people import ensure_credentials, ensure_secrets
 from orchestration.settings import ROOT, Settings
 
@@ -67,8 +68,7 @@ def prepare(settings: Settings, report: Report = lambda line: None) -> None:
     settings.dagster_home.mkdir(exist_ok=True)
     (settings.dagster_home / "dagster.yaml").write_text(DAGSTER_YAML)
     manifest = settings.dbt_target / "manifest.json"
-    newest = max(path.stat().st_mtime for path in DBT_PROJECT.rglob("*") if path.suffix in (".sql", ".yml"))
-    if not manifest.exists() or manifest.stat().st_mtime < newest:
+    if not manifest.exists() or manifest.stat().st_mtime < newest_model():
         report("dbt: reading the models")
         with Dbt(settings) as dbt:
             dbt.run(["parse"], lambda line: None)
@@ -99,9 +99,13 @@ def run_in_dagster(settings: Settings, report: Report) -> None:
 
 
 def provision(settings: Settings, report: Report) -> None:
-    """Bring the dashboards, users and roles of the files into Superset; raises FleetmartError."""
+    """Bring the dashboards, users and roles of the files into Superset, and write the page about the models.
+
+    Raises FleetmartError.
+    """
     if not SUPERSET_PYTHON.exists():
         raise FleetmartError(f"{SUPERSET_PYTHON} is missing: the dashboards' environment. Run `make setup`.")
+    write_models_page(settings)
     with subprocess.Popen(
         bound([str(SUPERSET_PYTHON), str(ROOT / "superset" / "provision.py")]),
         env=_environment(settings),

@@ -83,6 +83,10 @@ class Settings(BaseSettings):
         return self.home / "quality"
 
     @property
+    def models_page(self) -> Path:
+        return self.quality / "models.html"
+
+    @property
     def credentials(self) -> Path:
         return self.home / "credentials.json"
 

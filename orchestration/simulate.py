@@ -177,6 +177,14 @@ def _spike(day: Day) -> tuple[dict, int, str]:
     return place, day.change(f"update today set value = '{high:g}' where {OF_METRIC}", **place), f"value {high:g}"
 
 
+def _reset(day: Day) -> tuple[dict, int, str]:
+    counters = [metric.name for metric in day.fleet.catalogue if metric.kind == "counter"]
+    place = day.place(5) | {"metric": next(iter(counters), None)}
+    first = "(select min(value::double) from today where value <> 'ERR' and " + OF_METRIC + ")"
+    changed = day.change(f"update today set value = {_changed(f'- {first}')} where {OF_METRIC}", **place)
+    return place, changed, "the counter begins again at 0; afterwards it is as if it had not"
+
+
 def _duplicate(day: Day) -> tuple[dict, int, str]:
     place = day.place(3)
     return place, day.change(f"insert into today from today where {OF_METRIC}", **place), "each row comes twice"
@@ -261,6 +269,7 @@ FAULTS: dict[str, Callable[[Day], tuple[dict, int, str]]] = {
     "silent": _silent,
     "stuck": _stuck,
     "spike": _spike,
+    "reset": _reset,
     "duplicate": _duplicate,
     "late": _late,
     "resent": _resent,

@@ -362,6 +362,21 @@ def test_data_docs_are_for_stewards_and_administrators_of_the_tenant(log_in, cre
     assert raw_status(superset_url, "/data-docs/", "") == 302
 
 
+def test_the_page_about_the_models_is_for_everybody_with_a_tenant_and_knows_no_log_in(
+    log_in, credentials, superset_url: str
+) -> None:
+    for user in credentials["users"]:
+        answer = log_in(user["username"]).request.get("/data-docs/models/")
+        assert answer.status == 200
+        policy = answer.headers["content-security-policy"]
+        assert "sandbox allow-scripts" in policy and "allow-same-origin" not in policy and "http" not in policy
+    assert raw_status(superset_url, "/data-docs/models/", "") == 302
+    page = log_in(users_of(credentials, "analyst")[0]["username"]).new_page()
+    page.goto("/data-docs/models/#!/model/model.fleetmart.cube_readings_hourly")
+    page.get_by_text("Average over time of the valid values").first.wait_for()
+    page.close()
+
+
 def raw_status(url: str, path: str, cookie: str) -> int:
     """The status of a path that a browser would tidy up first."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)

@@ -3,7 +3,7 @@
 import filecmp
 import json
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
@@ -116,6 +116,92 @@ def test_what_must_be_flagged_is_flagged(kind: str, reason: str, faulty: tuple[S
             reason=reason,
         )
         assert found[0][0] > 0.5 * fault["rows"] > 0, fault
+
+
+ALARMS = {
+    "gap": "gap_count",
+    "silent": "gap_count",
+    "stuck": "stuck_count",
+    "spike": "out_of_range_count",
+    "wrong_unit": "out_of_range_count",
+    "reset": "reset_count",
+}
+
+
+@pytest.mark.parametrize("kind", ALARMS)
+def test_every_fault_raises_its_alarm(kind: str, faulty: tuple[Settings, Loaded, dict], alarmed: set[tuple]) -> None:
+    settings, _, truth = faulty
+    assert injected(truth, kind)
+    for fault in injected(truth, kind):
+        assert days_of(settings, fault, ALARMS[kind]) & alarmed, fault
+
+
+def test_nothing_but_a_fault_raises_an_alarm(faulty: tuple[Settings, Loaded, dict], alarmed: set[tuple]) -> None:
+    """Between the first and the last local day, which begin before the fleet's data and end after it."""
+    settings, _, truth = faulty
+    explained = {
+        day
+        for kind, alarm in ALARMS.items()
+        for fault in injected(truth, kind)
+        for day in days_of(settings, fault, alarm)
+    }
+    edges = {START - timedelta(days=1), START, START + timedelta(days=9), START + timedelta(days=10)}
+    false_alarms = {one for one in alarmed - explained if one[3] != "gap_count" or one[2] not in edges}
+    assert len(alarmed) > 10
+    assert false_alarms == set()
+
+
+def test_rows_that_came_late_stand_where_they_belong(faulty: tuple[Settings, Loaded, dict]) -> None:
+    settings, _, truth = faulty
+    for fault in injected(truth, "late"):
+        file = rows(settings, "select load_id from loads where file_name like ?", f"%{Path(fault['file']).name}")
+        found = ask(
+            settings,
+            "select count(*) from main.fct_readings where tenant_id = $tenant and device_id = $device "
+            "and metric = $metric and measured_at between $first::timestamp and $last::timestamp "
+            "and list_contains($loads, load_id)",
+            tenant=fault["tenant_id"],
+            device=fault["device_id"],
+            metric=fault["metric"],
+            first=fault["first_at"],
+            last=fault["last_at"],
+            loads=[row["load_id"] for row in file],
+        )
+        assert found == [(fault["rows"],)], fault
+
+
+@pytest.fixture(scope="module")
+def alarmed(faulty: tuple[Settings, Loaded, dict]) -> set[tuple]:
+    """Tenant, device, local day and kind of every alarm in the cubes about a registered device."""
+    settings, _, _ = faulty
+    alarms = {"cube_device_health_daily": ("gap_count", "stuck_count", "out_of_range_count")}
+    alarms["cube_readings_daily"] = ("reset_count",)
+    return {
+        found
+        for cube, columns in alarms.items()
+        for column in columns
+        for found in ask(
+            settings,
+            f"select distinct tenant_id, device_id, day, '{column}' from main.{cube} where {column} > 0 "
+            "and device_id in (select device_id from registry.devices)",
+        )
+    }
+
+
+def days_of(settings: Settings, fault: dict, alarm: str) -> set[tuple]:
+    """The alarms that a fault may raise: one for each local day that it touches."""
+    found = ask(
+        settings,
+        "select distinct (instant at time zone 'UTC' at time zone timezone)::date as day "
+        "from range($first::timestamp, $last::timestamp + interval 1 second, interval 15 minute) as spans (instant) "
+        "cross join registry.devices join registry.sites using (tenant_id, site_id) "
+        "where tenant_id = $tenant and device_id = $device",
+        tenant=fault["tenant_id"],
+        device=fault["device_id"],
+        first=fault["first_at"],
+        last=fault["last_at"],
+    )
+    return {(fault["tenant_id"], fault["device_id"], day, alarm) for (day,) in found}
 
 
 def test_readings_of_the_future_are_in_no_cube(faulty: tuple[Settings, Loaded, dict]) -> None:

@@ -1,6 +1,7 @@
-"""The gate's own pages, for the people who answer for the data: each tenant's stewards see their tenant's.
+"""The gate's own pages, for the people who answer for the data, and the page about the models, for everybody.
 
-The pages are complete without a script or anything from elsewhere, so their policy allows neither.
+The gate's are complete without a script or anything from elsewhere, so their policy allows neither; each tenant's
+stewards see their tenant's. The models' page is a program: it runs in a sandbox without the reader's log-in.
 """
 
 from pathlib import Path
@@ -15,6 +16,11 @@ POLICY = (
     "form-action 'none'; sandbox allow-popups"
 )
 
+MODELS_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; font-src data:; "
+    "img-src data:; frame-ancestors 'self'; base-uri 'none'; form-action 'none'; sandbox allow-scripts"
+)
+
 blueprint = Blueprint("data_docs", __name__)
 
 
@@ -22,14 +28,10 @@ blueprint = Blueprint("data_docs", __name__)
 @blueprint.get("/data-docs/<path:page>")
 def data_docs(page: str = "index.html") -> Response:
     """One page of the caller's tenant's Data Docs."""
-    user = getattr(g, "user", None)
-    if user is None or user.is_anonymous:
-        return redirect(url_for("SupersetAuthView.login", next=request.path))
-    try:
-        tenant_id = tenant_of_user(user)
-    except UnknownCaller as error:
-        return message_page(403, "No tenant", str(error))
-    if not READERS & set(roles_of(user)):
+    tenant_id, refusal = _tenant_of_caller()
+    if refusal:
+        return refusal
+    if not READERS & set(roles_of(g.user)):
         return message_page(403, "Not for this log-in", "Data Docs are for data stewards and administrators.")
     folder = fleetmart_home() / "quality" / tenant_id / "docs"
     if not (folder / "index.html").is_file():
@@ -44,8 +46,29 @@ def data_docs(page: str = "index.html") -> Response:
     return send_from_directory(folder, wanted, max_age=0)
 
 
+@blueprint.get("/data-docs/models/")
+def models() -> Response:
+    """The page about every published table and how it is made; it holds no data, so each tenant may see it."""
+    _, refusal = _tenant_of_caller()
+    if refusal:
+        return refusal
+    return send_from_directory(fleetmart_home() / "quality", "models.html", max_age=0)
+
+
 # Read by the middleware that sets the policy of every page.
 data_docs.talisman_view_options = {"content_security_policy": POLICY, "content_security_policy_nonce_in": []}
+models.talisman_view_options = {"content_security_policy": MODELS_POLICY, "content_security_policy_nonce_in": []}
+
+
+def _tenant_of_caller() -> tuple[str | None, Response | None]:
+    """The caller's tenant, or what to answer somebody who has none."""
+    user = getattr(g, "user", None)
+    if user is None or user.is_anonymous:
+        return None, redirect(url_for("SupersetAuthView.login", next=request.path))
+    try:
+        return tenant_of_user(user), None
+    except UnknownCaller as error:
+        return None, message_page(403, "No tenant", str(error))
 
 
 def _lies_within(path: Path, folder: Path) -> bool:
