@@ -1,8 +1,8 @@
 """The cubes computed a second way, so that the warehouse can be held against something it did not make.
 
-Plain pandas over the sample files, sharing no code, declared source or unit library with the product:
-layouts, time zones and unit conversions are written out here by hand. From the registry come only
-what cannot be known otherwise: the valid ranges, and which site's clock cuts a device's days.
+Plain pandas over the sample's files or a simulated fleet's, sharing no code, declared source or unit library with the
+product: layouts, time zones and unit conversions are written out here by hand. From the registry come only what
+cannot be known otherwise: the valid ranges, and which site's clock cuts a device's days.
 """
 
 from collections.abc import Callable, Iterator
@@ -188,19 +188,45 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
-def daily_cube(sample_dir: Path, registry_dir: Path) -> pd.DataFrame:
+SIMULATED_UNITS: dict[tuple[str, str], Conversion] = {
+    ("temperature", "degF"): celsius,
+    ("power", "W"): kilowatts,
+    ("energy", "MWh"): lambda sent: sent * 1000,
+    ("humidity", "1"): lambda sent: sent * 100,
+    ("pressure", "Pa"): lambda sent: sent / 100,
+}
+KEYS = {"day": ["tenant_id", "device_id", "metric", "day"], "hour": ["tenant_id", "device_id", "metric", "hour_start"]}
+COUNTS = ["reading_count", "valid_count"]
+FIGURES = [*MEASURES, *PERCENTILES, "value_time_avg", "covered_seconds"]
+
+
+def assert_equal(ours: pd.DataFrame, theirs: pd.DataFrame, keys: list[str]) -> None:
+    """Every row on both sides, counts to the last one and figures to 1e-9."""
+    for frame in (ours, theirs):
+        frame[keys[-1]] = pd.to_datetime(frame[keys[-1]]).astype("datetime64[us]")
+    merged = ours.merge(theirs, on=keys, how="outer", suffixes=("", "_independent"), indicator=True)
+    assert (merged["_merge"] == "both").all(), merged.loc[merged["_merge"] != "both", [*keys, "_merge"]].head()
+    for column in COUNTS:
+        assert (merged[column] == merged[f"{column}_independent"]).all(), column
+    for column in FIGURES:
+        np.testing.assert_allclose(
+            merged[column].astype(float), merged[f"{column}_independent"].astype(float), rtol=1e-9, atol=1e-9
+        )
+
+
+def daily_cube(received: pd.DataFrame, registry_dir: Path) -> pd.DataFrame:
     """One row per tenant, device, metric and day of the site's clock."""
-    return _cube(judged_readings(sample_dir, registry_dir), "day", "day_start", "day_end")
+    return _cube(judged_readings(received, registry_dir), "day", "day_start", "day_end")
 
 
-def hourly_cube(sample_dir: Path, registry_dir: Path) -> pd.DataFrame:
+def hourly_cube(received: pd.DataFrame, registry_dir: Path) -> pd.DataFrame:
     """One row per tenant, device, metric and UTC hour."""
-    return _cube(judged_readings(sample_dir, registry_dir), "hour_start", "hour_start", "hour_end")
+    return _cube(judged_readings(received, registry_dir), "hour_start", "hour_start", "hour_end")
 
 
-def judged_readings(sample_dir: Path, registry_dir: Path) -> pd.DataFrame:
+def judged_readings(received: pd.DataFrame, registry_dir: Path) -> pd.DataFrame:
     """Readings, each instant once, with their local day, UTC hour and whether they are in range."""
-    latest = received_readings(sample_dir).drop_duplicates([*SENSOR, "measured_at"], keep="last")
+    latest = received.drop_duplicates([*SENSOR, "measured_at"], keep="last")
     devices, sites, rules = (
         pd.read_csv(registry_dir / f"{name}.csv") for name in ("devices", "sites", "device_model_metrics")
     )
@@ -208,7 +234,7 @@ def judged_readings(sample_dir: Path, registry_dir: Path) -> pd.DataFrame:
     rules = rules[["model_id", "metric", "valid_min", "valid_max", "interval_seconds"]]
     known = latest.merge(devices, on=["tenant_id", "device_id"], validate="many_to_one")
     known = known.merge(rules, on=["model_id", "metric"], validate="many_to_one")
-    assert len(known) == len(latest), "a sample device or one of its metrics is not in the registry"
+    assert len(known) == len(latest), "a device or one of its metrics is not in the registry"
     known["is_valid"] = ~(known["value"] < known["valid_min"]) & ~(known["value"] > known["valid_max"])
     known["measured_at"] = known["measured_at"].dt.tz_localize(None)
     known["hour_start"] = known["measured_at"].dt.floor("h")
@@ -228,6 +254,20 @@ def received_readings(sample_dir: Path) -> pd.DataFrame:
         (_melt(layout, path) for folder, layout in LAYOUTS.items() for path in sorted((sample_dir / folder).iterdir())),
         ignore_index=True,
     )
+
+
+def simulated_readings(folder: Path) -> pd.DataFrame:
+    """Every number of a simulated fleet's registered sensors up to now, in the order of files, in canonical units."""
+    files = [*sorted((folder / "daily").iterdir()), *sorted((folder / "later").glob("[!a]*"))]
+    rows = pd.concat((_texts(file) for file in files), ignore_index=True)
+    rows = rows[rows["device_id"].str.startswith("device-") & (rows["metric"] != "mystery") & (rows["value"] != "ERR")]
+    rows["measured_at"] = pd.to_datetime(rows["measured_at"], utc=True).astype("datetime64[us, UTC]")
+    rows = rows[rows["measured_at"] < pd.Timestamp.now("UTC")]
+    rows["value"] = rows["value"].astype(float)
+    for (metric, unit), convert in SIMULATED_UNITS.items():
+        sent = (rows["metric"] == metric) & (rows["unit"] == unit)
+        rows.loc[sent, "value"] = convert(rows.loc[sent, "value"])
+    return rows[["tenant_id", "device_id", "metric", "measured_at", "value"]]
 
 
 def _melt(layout: Layout, path: Path) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from orchestration.settings import ROOT
-from tests.independent import daily_cube
+from tests.independent import daily_cube, received_readings
 
 TENANTS = ("la-haute-borne", "nyc-airports", "nrel-pv")
 
@@ -54,7 +54,7 @@ def analyst(credentials: dict, tenant: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def independent_days() -> pd.DataFrame:
-    return daily_cube(ROOT / "orchestration" / "sample", ROOT / "orchestration" / "registry")
+    return daily_cube(received_readings(ROOT / "orchestration" / "sample"), ROOT / "orchestration" / "registry")
 
 
 @pytest.mark.parametrize("tenant", TENANTS)

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
+import pandas as pd
 import pytest
 
 from orchestration.build import build
@@ -16,6 +17,7 @@ from orchestration.load import Loaded, load_waiting
 from orchestration.settings import Settings
 from orchestration.simulate import FAULTS, Fleet, simulate
 from tests.conftest import run_fleetmart
+from tests.independent import KEYS, assert_equal, daily_cube, hourly_cube, simulated_readings
 
 START = date(2024, 3, 25)  # the week in which Berlin's clocks go forward
 
@@ -202,6 +204,24 @@ def days_of(settings: Settings, fault: dict, alarm: str) -> set[tuple]:
         last=fault["last_at"],
     )
     return {(fault["tenant_id"], fault["device_id"], day, alarm) for (day,) in found}
+
+
+@pytest.mark.parametrize(
+    ("cube", "table"), [(daily_cube, "cube_readings_daily"), (hourly_cube, "cube_readings_hourly")]
+)
+def test_the_cubes_agree_with_an_independent_computation(
+    cube: Callable[..., pd.DataFrame], table: str, faulty: tuple[Settings, Loaded, dict]
+) -> None:
+    settings, _, truth = faulty
+    fleet_folder = settings.registry.parent
+    theirs = cube(simulated_readings(fleet_folder / "landing" / "simulated"), settings.registry)
+    with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
+        ours = connection.execute(
+            f"select * from main.{table} where reading_count > 0 and metric <> 'mystery' "
+            "and device_id in (select device_id from registry.devices)"
+        ).df()
+    assert len(theirs) > 500 and injected(truth, "unit")
+    assert_equal(ours, theirs, KEYS["day" if "daily" in table else "hour"])
 
 
 def test_readings_of_the_future_are_in_no_cube(faulty: tuple[Settings, Loaded, dict]) -> None:
