@@ -92,6 +92,31 @@
 {%- endmacro %}
 
 {#
+    A readings cube rolled up from a `finer` one, whose periods begin at `start`, to periods that begin at
+    `period_start`, called `period`; rows within `margin_days` of the scope's days are read.
+#}
+{% macro rolled_up_readings(finer, start, period, period_start, scope, margin_days, expected_count) -%}
+    with finer as (
+        select
+            *,
+            {{ period_start }} as {{ period }},
+            min(value_avg) over (partition by tenant_id, device_id, metric, {{ period_start }}) as least_avg
+        from {{ finer }}
+        where {{ in_touched(scope, period_start) }}
+            and {{ near_touched(scope, start, margin_days) }}
+    )
+
+    select
+        {{ series_columns() }},
+        {{ period }},
+        {{ expected_count }} as expected_count,
+        {{ rolled_up_measures(start) }}
+    from finer
+    group by {{ series_columns() }}, {{ period }}
+    order by {{ period }}, tenant_id
+{%- endmacro %}
+
+{#
     Standard deviation of several groups together, from their counts, averages and standard deviations: the sum of
     squares within groups and between them (Chan, Golub, LeVeque 1983). The smallest average is taken off first,
     so that squares of large values do not swallow small differences.

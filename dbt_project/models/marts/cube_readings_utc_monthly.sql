@@ -5,22 +5,12 @@
 ) }}
 
 -- grain: tenant, site, device, metric, UTC month
-with finer as (
-    select
-        *,
-        cast(date_trunc('month', day) as date) as month_start,
-        min(value_avg) over (
-            partition by tenant_id, device_id, metric, cast(date_trunc('month', day) as date)
-        ) as least_avg
-    from {{ ref('cube_readings_utc_daily') }}
-    where {{ in_touched('touched_months', "cast(date_trunc('month', day) as date)") }}
-        and {{ near_touched('touched_months', 'day', 31) }}
-)
-
-select
-    {{ series_columns() }},
-    month_start,
-    {{ rolled_up_measures('day') }}
-from finer
-group by {{ series_columns() }}, month_start
-order by month_start, tenant_id
+{{ rolled_up_readings(
+    ref('cube_readings_utc_daily'),
+    start='day',
+    period='month_start',
+    period_start="cast(date_trunc('month', day) as date)",
+    scope='touched_months',
+    margin_days=31,
+    expected_count='sum(expected_count)',
+) }}
