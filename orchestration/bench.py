@@ -73,14 +73,14 @@ def _bench_size(folder: Path, readings: int, report: Callable[[str], None]) -> L
     report(f"{truth.rows:,} readings: load {load.seconds:.1f} s, {load.megabytes:,} MB")
     rest = timed([FLEETMART, "run"], home)
     report(f"{truth.rows:,} readings: build, gate and publish {rest.seconds:.1f} s, {rest.megabytes:,} MB")
-    _deliver_minute(fleet, home)
+    deliver_minute(fleet, home)
     minute = timed([FLEETMART, "run"], home)
     report(f"{truth.rows:,} readings: a minute's batch on top {minute.seconds:.1f} s, {minute.megabytes:,} MB")
     shutil.rmtree(folder)
     return LoadBench(truth.rows, plain, load, rest, minute)
 
 
-def _deliver_minute(fleet: Fleet, home: Path) -> None:
+def deliver_minute(fleet: Fleet, home: Path) -> None:
     """A reading of every device and metric, in the last minutes of the fleet's last day: one file a tenant."""
     instant = datetime.combine(fleet.start, datetime.min.time()) + timedelta(days=fleet.days, minutes=-1)
     measured_at = f"{instant:%Y-%m-%dT%H:%M:%SZ}"

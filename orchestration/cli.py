@@ -246,6 +246,23 @@ def bench_load(millions: tuple[int, ...], write: Path | None, as_json: bool) -> 
     _answer(answer, as_json, lambda _: click.echo(table(results)))
 
 
+@bench.command("cubes")
+@click.option("--millions", type=int, multiple=True, default=(10, 30, 100), show_default=True, help="Sizes.")
+@click.option("--write", type=click.Path(path_type=Path), help="File for the table, such as docs/bench-cubes.md.")
+@as_json
+def bench_cubes(millions: tuple[int, ...], write: Path | None, as_json: bool) -> None:
+    """Builds of many millions against one hand-written script, and a touched day's on top."""
+    from orchestration.bench import bench_folder
+    from orchestration.bench_cubes import bench_cubes as run_bench
+    from orchestration.bench_cubes import table
+
+    results = run_bench(bench_folder() / "cubes", list(millions), _report)
+    if write:
+        write.write_text(table(results))
+    answer = {"results": [dataclasses.asdict(one) | {"ratio": one.ratio} for one in results]}
+    _answer(answer, as_json, lambda _: click.echo(table(results)))
+
+
 @bench.command("tsbs")
 @click.option("--millions", type=click.FloatRange(0, min_open=True), default=20, show_default=True, help="Of rows.")
 @click.option("--write", type=click.Path(path_type=Path), help="File for the table, such as docs/bench-tsbs.md.")

@@ -10,6 +10,7 @@ import duckdb
 import pandas as pd
 import pytest
 
+from orchestration.bench_cubes import make_plain_cubes
 from orchestration.build import build
 from orchestration.landing import deliver
 from orchestration.ledger import rows
@@ -222,6 +223,41 @@ def test_the_cubes_agree_with_an_independent_computation(
         ).df()
     assert len(theirs) > 500 and injected(truth, "unit")
     assert_equal(ours, theirs, KEYS["day" if "daily" in table else "hour"])
+
+
+def test_the_script_that_builds_are_timed_against_makes_the_same_cubes(tmp_path: Path) -> None:
+    """Of a fleet whose units are canonical and whose values are in range, as the benches' is."""
+    simulate(fleet(faults=("late", "resent", "gap", "reset")), tmp_path / "fleet")
+    settings, _ = loaded(tmp_path / "fleet", tmp_path / "home")
+    build(settings)
+    make_plain_cubes(settings, tmp_path / "plain.duckdb")
+    with duckdb.connect(str(tmp_path / "plain.duckdb"), read_only=True) as connection:
+        connection.execute(f"attach '{settings.warehouse}' as ours (read_only)")
+        for plain, mart in PLAIN_CUBES_OF.items():
+            theirs = connection.execute(f"select * from {plain} order by all").df()
+            period = next(name for name in ("hour_start", "day", "month_start") if name in columns_of(connection, mart))
+            columns = ", ".join(theirs).replace("period_start", f"{period} as period_start")
+            ours = connection.execute(
+                f"select {columns} from ours.main.{mart} where reading_count > 0 order by all"
+            ).df()
+            assert len(ours) > 10, mart
+            pd.testing.assert_frame_equal(ours, theirs, check_dtype=False, rtol=1e-9)
+
+
+PLAIN_CUBES_OF = {
+    "hourly": "cube_readings_hourly",
+    "daily": "cube_readings_daily",
+    "monthly": "cube_readings_monthly",
+    "utc_daily": "cube_readings_utc_daily",
+    "utc_monthly": "cube_readings_utc_monthly",
+    "fleet_hourly": "cube_fleet_readings_hourly",
+    "fleet_daily": "cube_fleet_readings_daily",
+    "fleet_monthly": "cube_fleet_readings_monthly",
+}
+
+
+def columns_of(connection: duckdb.DuckDBPyConnection, mart: str) -> list[str]:
+    return connection.execute(f"from ours.main.{mart} limit 0").df().columns.to_list()
 
 
 def test_readings_of_the_future_are_in_no_cube(faulty: tuple[Settings, Loaded, dict]) -> None:
