@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 # Anything more would copy offending values into results and pages.
 COUNTS_ONLY = {"result_format": "BASIC", "partial_unexpected_count": 0}
-VIEWS = Path(__file__).with_name("views.sql")
+CHANGES, VIEWS = (Path(__file__).with_name(name) for name in ("changes.sql", "views.sql"))
+# A suite reads them some forty times: so many readings are kept in memory, of more the warehouse is read each time.
+READINGS_IN_MEMORY = 5_000_000
 # Memory beside what Great Expectations itself takes; what needs more goes to disk. As in dbt's profile, joins
 # stay as they are written: estimates of how few rows a tenant's changed days hold are far off.
 ENGINE = {"memory_limit": "1500MB", "disabled_optimizers": "join_order,build_side_probe_side"}
@@ -85,8 +87,16 @@ def judge(settings: Settings, report: Callable[[str], None] = lambda line: None)
 
 
 def _judge(settings: Settings, tenant_id: str, build: Build, report: Callable[[str], None]) -> Verdict:
-    with _scope(settings, tenant_id) as scope:
-        results = _validate(settings, tenant_id, build, scope)
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        with _scope(settings, tenant_id) as scope:
+            results = _validate(settings, tenant_id, build, scope)
+    except DBAPIError as error:
+        raise FleetmartError(
+            f"The gate could not check what changed of {tenant_id}: {str(error.orig).splitlines()[0]}. "
+            "There is no verdict, so nothing is published."
+        ) from error
     failed = [result for result in results if not result["is_met"]]
     critical = sum(result["severity"] == "critical" for result in failed)
     warnings = sum(result["severity"] == "warning" for result in failed)
@@ -171,6 +181,9 @@ def _scope(settings: Settings, tenant_id: str) -> Iterator[Scope]:
         run("create table gate.loads (load_id varchar, rejected bigint, vals bigint)")
         if loads:
             run("insert into gate.loads values (?, ?, ?)", [tuple(load.values()) for load in loads])
+        run(CHANGES.read_text())
+        few = run("select count(*) from gate.changed_readings").fetchone()[0] <= READINGS_IN_MEMORY
+        run(f"create {'table' if few else 'view'} gate.readings as from gate.changed_readings")
         run(VIEWS.read_text())
         found = run(
             "select m.metric, m.metric_label, m.unit, min(r.valid_min), max(r.valid_max) "

@@ -1,10 +1,4 @@
--- What one tenant's changed days hold, over the attached warehouse; tenant, days and loads are filled in by the gate.
-create view gate.readings as
-select * from warehouse.main.fct_readings
-where tenant_id = (select tenant_id from gate.tenant) and reading_date in (select day from gate.days)
-    and reading_date between (select min(day) from gate.days) and (select max(day) from gate.days)
-    and reading_date <= (select day from warehouse.build.as_of);
-
+-- What must not be in the changed days of `changes.sql`.
 create view gate.local_days as select distinct day + unnest([-1, 0, 1]) as day from gate.days;
 
 create view gate.local_readings as

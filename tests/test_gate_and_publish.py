@@ -46,12 +46,13 @@ def test_publishing_demands_a_verdict_for_exactly_this_build(small: Callable[...
     assert publish(settings, "la-haute-borne", second).build_id == second
 
 
-def test_what_the_gate_cannot_compute_is_no_verdict(small: Callable[..., Settings]) -> None:
+@pytest.mark.parametrize("broken", ["drop column load_id", "alter column value type varchar using 'no number'"])
+def test_what_the_gate_cannot_compute_is_no_verdict(broken: str, small: Callable[..., Settings]) -> None:
     settings = small()
     take_in(settings, "lhb_meter", METER[0])
     built = build(settings).build_id
     with duckdb.connect(str(settings.warehouse)) as connection:
-        connection.execute("alter table main.fct_readings drop column load_id")
+        connection.execute(f"alter table main.fct_readings {broken}")
     with pytest.raises(FleetmartError, match=r"could not check .* There is no verdict"):
         gate(settings)
     assert verdict_of(settings, "la-haute-borne", built) is None
