@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote
 
 import duckdb
 import pytest
@@ -189,9 +190,16 @@ def test_a_verdict_stands_for_every_published_snapshot(demo_settings: Settings) 
         assert (demo_settings.quality / snapshot["tenant_id"] / "docs" / verdict.data_docs).exists()
 
 
+def test_every_link_of_the_data_docs_leads_to_a_page(demo_settings: Settings) -> None:
+    pages = list((demo_settings.quality / "operator" / "docs").rglob("*.html"))
+    links = [(page, link) for page in pages for link in re.findall(r'href="([^"#]+)"', page.read_text())]
+    assert len(links) > 30
+    assert [(page, link) for page, link in links if not (page.parent / unquote(link)).exists()] == []
+
+
 def test_data_docs_load_nothing_from_elsewhere(demo_settings: Settings) -> None:
     pages = list((demo_settings.quality / "operator" / "docs").rglob("*.html"))
-    assert len(pages) >= 13
+    assert len(pages) >= 22
     for page in pages:
         text = page.read_text()
         assert not re.search(r"""(src|href)=["']?(https?:)?//""", text), page

@@ -33,7 +33,7 @@ COMPILED = CompiledTemplates()
 
 
 class PageView(DefaultJinjaPageView):
-    """A page of one validation."""
+    """A page of one validation or one suite."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -42,7 +42,7 @@ class PageView(DefaultJinjaPageView):
 
 
 class IndexView(DefaultJinjaIndexPageView):
-    """The index of validations."""
+    """The index of validations and suites."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -60,7 +60,7 @@ def site_config(folder: Path) -> dict[str, Any]:
             "class_name": "DefaultSiteIndexBuilder",
             "view": {"module_name": __name__, "class_name": IndexView.__name__},
         },
-        "site_section_builders": {"validations": {"view": page}, "expectations": "none", "profiling": "none"},
+        "site_section_builders": {"validations": {"view": page}, "expectations": {"view": page}, "profiling": "none"},
         "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder)},
     }
 
