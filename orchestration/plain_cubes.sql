@@ -102,24 +102,3 @@ create macro devices_together(finer, period_of) as table (
 create table fleet_hourly as from devices_together('hourly', hour_start);
 create table fleet_daily as from devices_together('daily', day);
 create table fleet_monthly as from devices_together('monthly', period_start);
-
-create table health_daily as
-with instants as (
-    select distinct tenant_id, tenant_name, site_id, site_name, device_id, device_name, day, measured_at,
-        day_start, day_end
-    from readings
-),
-silences as (
-    select *, seconds(coalesce(lag(measured_at) over device_day, day_start), measured_at) as silent_seconds
-    from instants window device_day as (partition by tenant_id, device_id, day order by measured_at)
-),
-silent as (
-    select tenant_id, device_id, day, max(silent_seconds) / 60 as longest_silence_minutes from silences group by all
-),
-counted as (
-    select tenant_id, tenant_name, site_id, site_name, device_id, device_name, day, count(*) as reading_count,
-        count(*) filter (where is_valid) as valid_count, max(measured_at) as last_seen_at
-    from readings group by all
-)
-select counted.*, valid_count / reading_count as valid_share, longest_silence_minutes
-from counted join silent using (tenant_id, device_id, day);

@@ -87,7 +87,7 @@ def publish_all(
     with writer(settings, "publish"), ThreadPoolExecutor(PUBLISHERS, "publish") as pool:
         build_id = _standing_build(settings)
         snapshots, withheld = [], []
-        tenants = (verdict.tenant_id for verdict in judged) if judged else changed_tenants(settings)
+        tenants = (verdict.tenant_id for verdict in judged) if judged is not None else changed_tenants(settings)
         for published in [pool.submit(publish, settings, tenant_id, build_id, copy) for tenant_id in tenants]:
             try:
                 snapshots.append(published.result())
@@ -320,7 +320,7 @@ def _replace(
 
 
 def _replace_differing(connection: duckdb.DuckDBPyConnection, mart: Mart, standing: str, new: str) -> None:
-    """Make the `standing` rows equal the `new` ones: to compare a day costs a tenth of compressing it anew."""
+    """Make the `standing` rows equal the `new` ones: to compare a day costs far less than to compress it anew."""
     same_key = " and ".join(f"old.{column} is not distinct from new.{column}" for column in mart.unique_key)
     differs = " or ".join(f"old.{column} is distinct from new.{column}" for column in mart.columns)
     connection.execute(

@@ -4,7 +4,7 @@
     {scope: touched_partitions | carried_partitions | touched_days | changed_days | touched_months, day: <column or expression of the target>,
     instant: <the column that `day` is worked out from, if it is not one itself>}.
     Rows that vanished from a touched slice vanish here too, which a delete by the new rows' keys would not do.
-    With a `unique_key` only rows that differ are replaced: to compare a day costs a tenth of writing it anew.
+    With a `unique_key` only rows that differ are replaced: to compare a day costs far less than to compress it anew.
 #}
 {% macro get_incremental_replace_touched_sql(arg_dict) %}
     {%- set target, new_rows = arg_dict['target_relation'], arg_dict['temp_relation'] -%}
