@@ -1,5 +1,6 @@
 """What a load costs against the plainest way to read the same files, as ratios within one run."""
 
+import dataclasses
 import math
 import os
 import platform
@@ -60,24 +61,30 @@ def bench_load(folder: Path, millions: list[int], report: Callable[[str], None])
     return [_bench_size(folder / f"{size}m", size * 1_000_000, report) for size in sorted(millions)]
 
 
-def _bench_size(folder: Path, readings: int, report: Callable[[str], None]) -> LoadBench:
-    days = math.ceil(readings / A_DAY)
+def delivered(folder: Path, readings: int, report: Callable[[str], None]) -> tuple[Fleet, int, Path]:
+    """Simulate at least so many readings anew, in the landing folders of a home: the fleet, its readings, the home."""
     shutil.rmtree(folder, ignore_errors=True)
-    fleet = Fleet(**{**vars(FLEET), "days": days})
+    fleet = dataclasses.replace(FLEET, days=math.ceil(readings / A_DAY))
     truth = simulate(fleet, folder / "fleet", report)
-    home, landing = folder / "home", folder / "fleet" / "landing"
+    home = folder / "home"
+    shutil.copytree(folder / "fleet" / "landing", home / "landing", copy_function=os.link)
+    return fleet, truth.rows, home
+
+
+def _bench_size(folder: Path, readings: int, report: Callable[[str], None]) -> LoadBench:
+    fleet, rows, home = delivered(folder, readings, report)
+    landing = folder / "fleet" / "landing"
     plain = timed([sys.executable, "-c", PLAIN, f"{landing}/*/*/*.csv", f"{folder}/plain.parquet", str(READERS)], home)
-    report(f"{truth.rows:,} readings: plain script {plain.seconds:.1f} s, {plain.megabytes:,} MB")
-    shutil.copytree(landing, home / "landing", copy_function=os.link, dirs_exist_ok=True)
+    report(f"{rows:,} readings: plain script {plain.seconds:.1f} s, {plain.megabytes:,} MB")
     load = timed([FLEETMART, "load"], home)
-    report(f"{truth.rows:,} readings: load {load.seconds:.1f} s, {load.megabytes:,} MB")
+    report(f"{rows:,} readings: load {load.seconds:.1f} s, {load.megabytes:,} MB")
     rest = timed([FLEETMART, "run"], home)
-    report(f"{truth.rows:,} readings: build, gate and publish {rest.seconds:.1f} s, {rest.megabytes:,} MB")
+    report(f"{rows:,} readings: build, gate and publish {rest.seconds:.1f} s, {rest.megabytes:,} MB")
     deliver_minute(fleet, home)
     minute = timed([FLEETMART, "run"], home)
-    report(f"{truth.rows:,} readings: a minute's batch on top {minute.seconds:.1f} s, {minute.megabytes:,} MB")
+    report(f"{rows:,} readings: a minute's batch on top {minute.seconds:.1f} s, {minute.megabytes:,} MB")
     shutil.rmtree(folder)
-    return LoadBench(truth.rows, plain, load, rest, minute)
+    return LoadBench(rows, plain, load, rest, minute)
 
 
 def deliver_minute(fleet: Fleet, home: Path) -> None:

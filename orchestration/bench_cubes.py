@@ -1,7 +1,5 @@
-"""What a build costs against one hand-written script that makes the same cubes, as ratios within one run."""
+"""What cubes cost to build against one hand-written script, and what they save dashboards: ratios within one run."""
 
-import math
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -11,21 +9,22 @@ from pathlib import Path
 import duckdb
 
 from orchestration import lake
-from orchestration.bench import A_DAY, FLEET, FLEETMART, READERS, Timed, deliver_minute, machine, timed
+from orchestration.bench import FLEET, FLEETMART, READERS, Timed, deliver_minute, delivered, machine, timed
+from orchestration.bench_dashboards import Asked, ask_dashboards, dashboards_section
 from orchestration.registry import Registry
 from orchestration.settings import Settings
-from orchestration.simulate import Fleet, simulate
 
 PLAIN_CUBES = Path(__file__).with_name("plain_cubes.sql")
 
 
 @dataclass(frozen=True)
 class CubesBench:
-    """One size: readings, the hand-written script, the build, and the build of one touched day on top."""
+    """One size: readings, the hand-written script, the build, the dashboards' queries, and one touched day on top."""
 
     readings: int
     script: Timed
     build: Timed
+    dashboards: list[Asked]
     touched: Timed
 
     @property
@@ -42,22 +41,22 @@ def bench_cubes(folder: Path, millions: list[int], report: Callable[[str], None]
 
 
 def _bench_size(folder: Path, readings: int, report: Callable[[str], None]) -> CubesBench:
-    shutil.rmtree(folder, ignore_errors=True)
-    fleet = Fleet(**{**vars(FLEET), "days": math.ceil(readings / A_DAY)})
-    truth = simulate(fleet, folder / "fleet", report)
-    home = folder / "home"
-    shutil.copytree(folder / "fleet" / "landing", home / "landing", copy_function=os.link, dirs_exist_ok=True)
+    fleet, rows, home = delivered(folder, readings, report)
     timed([FLEETMART, "load"], home)
     script = timed([sys.executable, "-m", "orchestration.bench_cubes", str(folder / "plain.duckdb")], home)
-    report(f"{truth.rows:,} readings: script {script.seconds:.1f} s, {script.megabytes:,} MB")
+    report(f"{rows:,} readings: script {script.seconds:.1f} s, {script.megabytes:,} MB")
     build = timed([FLEETMART, "build"], home)
-    report(f"{truth.rows:,} readings: build {build.seconds:.1f} s, {build.megabytes:,} MB")
+    report(f"{rows:,} readings: build {build.seconds:.1f} s, {build.megabytes:,} MB")
+    for step in ("gate", "publish"):
+        timed([FLEETMART, step], home)
+    dashboards = ask_dashboards(Settings(home=home, registry=folder / "fleet" / "registry"), "tenant-000")
+    report(f"{rows:,} readings: {len(dashboards)} queries of dashboards")
     deliver_minute(fleet, home)
     timed([FLEETMART, "load"], home)
     touched = timed([FLEETMART, "build"], home)
-    report(f"{truth.rows:,} readings: a touched day on top {touched.seconds:.1f} s, {touched.megabytes:,} MB")
+    report(f"{rows:,} readings: a touched day on top {touched.seconds:.1f} s, {touched.megabytes:,} MB")
     shutil.rmtree(folder)
-    return CubesBench(truth.rows, script, build, touched)
+    return CubesBench(rows, script, build, dashboards, touched)
 
 
 def make_plain_cubes(settings: Settings, path: Path) -> None:
@@ -93,6 +92,7 @@ whole processes.
 To reach: build / script at most 1.3, memory at most 4 GB, a touched day at most 1.2 times the same on top of 10
 million.
 
+{dashboards_section([(one.readings // FLEET.tenants, one.dashboards) for one in results])}
 {machine()}.
 """
 

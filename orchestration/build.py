@@ -287,6 +287,7 @@ def _prepare_warehouse(
         paths = [file.path for file in by_day if (file.tenant_id, str(file.reading_date)) in wanted]
         _create_lake_view(connection, paths)
         connection.execute(_ALL_PARTITIONS if is_anew else _CARRIED_PARTITIONS)
+        connection.execute(_NO_DAYS_OF_RUNS if is_anew else _DAYS_OF_RUNS)
         for table in (_TOUCHED_DAYS, _CHANGED_DAYS, _TOUCHED_MONTHS):
             connection.execute(table)
 
@@ -306,6 +307,18 @@ asof join (
     and touched.reading_date < later.reading_date
 """
 _ALL_PARTITIONS = "create or replace table build.carried_partitions as from build.touched_partitions"
+
+
+# How long a value has been the same is counted from where its run began: a touched day reaches to the end of the runs
+# that pass through it.
+_DAYS_OF_RUNS = """
+create or replace table build.days_of_runs as
+select distinct runs.tenant_id, runs.day
+from intermediate.int_stuck_readings as runs
+    join build.carried_partitions as touched on runs.tenant_id = touched.tenant_id
+    and runs.same_since < touched.day + 2 and runs.day > touched.day
+"""
+_NO_DAYS_OF_RUNS = "create or replace table build.days_of_runs as from build.carried_partitions limit 0"
 
 
 # A UTC day holds readings of up to three local days. Between two partitions of a tenant may lie days on
@@ -336,6 +349,8 @@ days as (
     select tenant_id, day from silent
     union
     select tenant_id, day + unnest([-1, 0, 1]) from build.carried_partitions
+    union
+    from build.days_of_runs
 ),
 spans as (select tenant_id, min(day) as first_day, max(day) as last_day from build.lake_partitions group by tenant_id)
 select tenant_id, day, day > first_day and day < last_day as is_within_data

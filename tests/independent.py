@@ -198,6 +198,7 @@ SIMULATED_UNITS: dict[tuple[str, str], Conversion] = {
 KEYS = {"day": ["tenant_id", "device_id", "metric", "day"], "hour": ["tenant_id", "device_id", "metric", "hour_start"]}
 COUNTS = ["reading_count", "valid_count"]
 FIGURES = [*MEASURES, *PERCENTILES, "value_time_avg", "covered_seconds"]
+DAILY_FIGURES = ["gap_count", "longest_silence_minutes", "stuck_count"]
 
 
 def assert_equal(ours: pd.DataFrame, theirs: pd.DataFrame, keys: list[str]) -> None:
@@ -208,7 +209,7 @@ def assert_equal(ours: pd.DataFrame, theirs: pd.DataFrame, keys: list[str]) -> N
     assert (merged["_merge"] == "both").all(), merged.loc[merged["_merge"] != "both", [*keys, "_merge"]].head()
     for column in COUNTS:
         assert (merged[column] == merged[f"{column}_independent"]).all(), column
-    for column in FIGURES:
+    for column in FIGURES + (DAILY_FIGURES if keys == KEYS["day"] else []):
         np.testing.assert_allclose(
             merged[column].astype(float), merged[f"{column}_independent"].astype(float), rtol=1e-9, atol=1e-9
         )
@@ -216,7 +217,10 @@ def assert_equal(ours: pd.DataFrame, theirs: pd.DataFrame, keys: list[str]) -> N
 
 def daily_cube(received: pd.DataFrame, registry_dir: Path) -> pd.DataFrame:
     """One row per tenant, device, metric and day of the site's clock."""
-    return _cube(judged_readings(received, registry_dir), "day", "day_start", "day_end")
+    readings = judged_readings(received, registry_dir)
+    cube = _cube(readings, "day", "day_start", "day_end")
+    cube = cube.merge(silences(readings), on=KEYS["day"], validate="one_to_one")
+    return cube.merge(stuck_readings(readings), on=KEYS["day"], validate="one_to_one")
 
 
 def hourly_cube(received: pd.DataFrame, registry_dir: Path) -> pd.DataFrame:
@@ -231,7 +235,7 @@ def judged_readings(received: pd.DataFrame, registry_dir: Path) -> pd.DataFrame:
         pd.read_csv(registry_dir / f"{name}.csv") for name in ("devices", "sites", "device_model_metrics")
     )
     devices = devices.merge(sites, on=["tenant_id", "site_id"])[["tenant_id", "device_id", "model_id", "timezone"]]
-    rules = rules[["model_id", "metric", "valid_min", "valid_max", "interval_seconds"]]
+    rules = rules[["model_id", "metric", "valid_min", "valid_max", "interval_seconds", "stuck_after_minutes"]]
     known = latest.merge(devices, on=["tenant_id", "device_id"], validate="many_to_one")
     known = known.merge(rules, on=["model_id", "metric"], validate="many_to_one")
     assert len(known) == len(latest), "a device or one of its metrics is not in the registry"
@@ -312,6 +316,31 @@ def _cube(readings: pd.DataFrame, period: str, start: str, end: str) -> pd.DataF
     for name, share in PERCENTILES.items():
         measures[name] = valid.groupby(grain)["value"].quantile(share)
     return counts.join(measures).join(over_time(valid, grain, start, end)).reset_index()
+
+
+def silences(readings: pd.DataFrame) -> pd.DataFrame:
+    """By sensor and day, how long nothing came at the longest, and how often for more than 1.5 times the cadence."""
+    marks = [readings[[*KEYS["day"], "measured_at"]]]
+    marks += [readings[[*KEYS["day"], end]].set_axis(marks[0].columns, axis=1) for end in ("day_start", "day_end")]
+    marks = pd.concat(marks).drop_duplicates().sort_values([*SENSOR, "measured_at"])
+    marks["silent_seconds"] = marks.groupby(KEYS["day"])["measured_at"].diff().dt.total_seconds()
+    marks = marks.merge(readings[[*KEYS["day"], "interval_seconds"]].drop_duplicates(), on=KEYS["day"])
+    marks["is_gap"] = marks["silent_seconds"] > 1.5 * marks["interval_seconds"]
+    marks["gap_count"] = marks["is_gap"].where(marks["interval_seconds"].notna()).astype(float)
+    days = marks.groupby(KEYS["day"])
+    longest = (days["silent_seconds"].max() / 60).rename("longest_silence_minutes")
+    return days["gap_count"].sum(min_count=1).to_frame().join(longest).reset_index()
+
+
+def stuck_readings(readings: pd.DataFrame) -> pd.DataFrame:
+    """By sensor and day, how many valid readings had the value that had been the same for too long already."""
+    valid = readings[readings["is_valid"]].copy()
+    is_new = (valid[SENSOR] != valid[SENSOR].shift(1)).any(axis=1) | (valid["value"] != valid["value"].shift(1))
+    same_since = valid.groupby(is_new.cumsum())["measured_at"].transform("first")
+    same_for = (valid["measured_at"] - same_since).dt.total_seconds()
+    stuck = (same_for > 0) & (same_for >= 60 * valid["stuck_after_minutes"])
+    readings = readings.assign(stuck_count=stuck.reindex(readings.index, fill_value=False).astype(int))
+    return readings.groupby(KEYS["day"])["stuck_count"].sum().reset_index()
 
 
 def over_time(valid: pd.DataFrame, grain: list[str], start: str, end: str) -> pd.DataFrame:

@@ -31,7 +31,7 @@ deliveries = st.lists(rows, min_size=2, max_size=5)
 
 def text_of(delivery: list[Row]) -> str:
     lines = [
-        f"{START + timedelta(days=day, minutes=10 * step):%Y-%m-%d %H:%M:%S},{value},0,0"
+        f"{START + timedelta(days=day, minutes=10 * step):%Y-%m-%d %H:%M:%S},{value},{value % 2},0"
         for day, step, value in delivery
     ]
     return "\n".join([HEADER, *lines]) + "\n"
@@ -53,6 +53,7 @@ def test_marts_and_snapshots_equal_a_full_refresh(
 ) -> None:
     home = small(f"home-{next(HOMES)}")
     count_energy(home)
+    limit_repeats(home)
     delivered: list[list[Row]] = []
     for number, delivery in enumerate([*deliveries, deliveries[replayed % len(deliveries)]]):
         taken_in = deliver(home, number, delivery)
@@ -69,6 +70,30 @@ def test_marts_and_snapshots_equal_a_full_refresh(
     assert_same(only_tables(state_of(home)), only_tables(incremental))
 
 
+def test_a_late_reading_ends_the_run_that_it_falls_into(small: Callable[..., Settings]) -> None:
+    """Two weeks of one value, stuck from the end of the first one; then one other value in their midst."""
+    home = small()
+    limit_repeats(home)
+    deliver(home, 0, [(day, 6 * hour, 0) for day in range(14) for hour in range(24)])
+    build(home)
+    stuck_days = "select sum(stuck_count) from main.cube_readings_daily where metric = 'curtailment_loss'"
+    assert ask(home, stuck_days) == [(7 * 24,)]
+    file = home.landing / "lhb_meter" / "other.csv"
+    file.write_text(f"{HEADER}\n{START + timedelta(days=3, hours=12, minutes=30):%Y-%m-%d %H:%M:%S},0,0,1\n")
+    load_waiting(home)
+    build(home)
+    # the run that goes on to the end began anew half a day later than three days after the first
+    assert ask(home, stuck_days) == [(24 * 14 - (24 * 3 + 13) - 7 * 24,)]
+    incremental = marts_of(home)
+    build(home, full_refresh=True)
+    assert_same(marts_of(home), incremental)
+
+
+def ask(home: Settings, query: str) -> list[tuple]:
+    with duckdb.connect(str(home.warehouse), read_only=True) as connection:
+        return connection.execute(query).fetchall()
+
+
 def count_energy(home: Settings) -> None:
     """Make the energy a counter that rolls over: what it counted goes on over midnight and over silences."""
     metrics = home.registry / "metrics.csv"
@@ -81,6 +106,19 @@ def count_energy(home: Settings) -> None:
         rules.write_text("\n".join([f"{head},rolls_over_at", *lines]) + "\n")
 
 
+def limit_repeats(home: Settings) -> None:
+    """Let the two losses be stuck after an hour and after a week: one changes often, the other never."""
+    rules = home.registry / "device_model_metrics.csv"
+    text = rules.read_text()
+    head = text.splitlines()[0].split(",")
+    for metric, minutes in (("availability_loss", "60"), ("curtailment_loss", "10080")):
+        row = next(line for line in text.splitlines() if f",{metric}," in line)
+        cells = row.split(",")
+        cells[head.index("stuck_after_minutes")] = minutes
+        text = text.replace(row, ",".join(cells))
+    rules.write_text(text)
+
+
 def deliver(home: Settings, number: int, delivery: list[Row]) -> bool:
     """Put a file into landing and load it; False when its content was loaded before."""
     file: Path = home.landing / "lhb_meter" / f"{number}.csv"
@@ -90,12 +128,8 @@ def deliver(home: Settings, number: int, delivery: list[Row]) -> bool:
 
 
 def standing_values(home: Settings) -> dict[tuple[int, int], int]:
-    with duckdb.connect(str(home.warehouse), read_only=True) as connection:
-        found = connection.execute(
-            "select measured_at, value from main.fct_readings where metric = 'net_energy'"
-        ).fetchall()
     values = {}
-    for measured_at, value in found:
+    for measured_at, value in ask(home, "select measured_at, value from main.fct_readings where metric = 'net_energy'"):
         minutes = (measured_at - START) // timedelta(minutes=10)
         values[(minutes // 144, minutes % 144)] = round(value)
     return values

@@ -3,6 +3,7 @@ with readings as (
     select
         readings.*,
         coalesce(metrics.kind, 'gauge') as kind,
+        rules.interval_seconds,
         coalesce(rules.hold_seconds, 86400) as hold_seconds,
         rules.rolls_over_at,
         rules.stuck_after_minutes
@@ -48,6 +49,7 @@ neighbours as (
         readings.value,
         readings.value_text,
         readings.is_valid,
+        readings.interval_seconds,
         readings.hold_seconds,
         readings.rolls_over_at,
         readings.stuck_after_minutes,

@@ -5,7 +5,13 @@
 ) }}
 
 -- grain: tenant, site, device, local day in service or with a reading
-with measured as (
+with stuck as (
+    select tenant_id, device_id, day, sum(stuck_count) as stuck_count
+    from {{ ref('int_stuck_readings') }}
+    group by tenant_id, device_id, day
+),
+
+measured as (
     select
         days.*,
         -- least() takes a missing figure for none, and would say that what is not promised is complete
@@ -19,7 +25,7 @@ with measured as (
     from {{ ref('int_device_days') }} as days
     left join {{ ref('int_device_silences') }} as silences
         on days.tenant_id = silences.tenant_id and days.device_id = silences.device_id and days.day = silences.day
-    left join {{ ref('int_stuck_readings') }} as stuck
+    left join stuck
         on days.tenant_id = stuck.tenant_id and days.device_id = stuck.device_id and days.day = stuck.day
 )
 
