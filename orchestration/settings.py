@@ -22,7 +22,7 @@ class Settings(BaseSettings):
     superset_port: int = Field(8088, gt=0, lt=65536, description="Port of the dashboards on 127.0.0.1.")
     dagster_port: int = Field(3000, gt=0, lt=65536, description="Port of Dagster's UI on 127.0.0.1.")
     detail_days: int = Field(400, gt=0, description="Days of single readings a snapshot carries.")
-    memory_limit: str = Field("3GB", description="Most memory DuckDB may take in one step.")
+    memory_limit: str = Field("2500MB", description="Most memory DuckDB may take in one step.")
     landing_url: str | None = Field(None, description="Where files arrive beside landing, such as s3://bucket/landing.")
     settle_seconds: float = Field(2, ge=0, description="How long a landing file must lie unchanged before it is taken.")
     readers: int = Field(2, gt=0, description="Files that are read at the same time.")
