@@ -6,7 +6,6 @@ work grows with what was touched. The operator's is put together from the tenant
 way, so the operator's staff see exactly what each tenant sees, and nothing unproven.
 """
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -16,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 
 from expectations.gate import Verdict, changed_tenants, verdict_of
 from orchestration.build import latest_build
 from orchestration.errors import FleetmartError
 from orchestration.ledger import ledger, now, rows
+from orchestration.published_rows import Mart, copy_ledger_table, create_tables, literal, published_marts, replace_rows
 from orchestration.registry import OPERATOR
 from orchestration.settings import Settings
 from orchestration.storage import measure
@@ -36,22 +35,6 @@ PUBLISHER_MEMORY = "1500MB"
 
 class GateNotPassed(FleetmartError):
     """There is no passing verdict for exactly this tenant and build."""
-
-
-@dataclass(frozen=True)
-class Mart:
-    """A published table: its columns and types, and which rows a tenant gets beside its own."""
-
-    name: str
-    columns: dict[str, str]
-    published_where: str | None
-    touched_by: dict[str, str] | None
-    unique_key: list[str] | None
-    in_ledger: bool
-
-    @property
-    def has_tenant(self) -> bool:
-        return "tenant_id" in self.columns
 
 
 @dataclass(frozen=True)
@@ -127,14 +110,14 @@ def publish(settings: Settings, tenant_id: str, build_id: int, copy: Copy = shut
             connection.execute("set variable detail_days = $1", [settings.detail_days])
             connection.begin()
             if base is None:
-                _create_tables(connection, marts)
+                create_tables(connection, marts)
             # what a mart publishes may depend on marts that publish all they have
             for mart in sorted(marts, key=lambda mart: mart.published_where is not None):
                 if mart.in_ledger:
                     connection.execute(f"delete from snapshot.{mart.name}")
-                    _copy_ledger_table(settings, connection, mart, tenant_id)
+                    copy_ledger_table(settings, connection, mart, tenant_id)
                 else:
-                    _replace(connection, mart, "warehouse.main", tenant_id, only_touched=base is not None)
+                    replace_rows(connection, mart, "warehouse.main", tenant_id, only_touched=base is not None)
             connection.commit()
         return _record(settings, tenant_id, build_id, base)
 
@@ -148,25 +131,6 @@ def _critical_failures(settings: Settings, tenant_id: str, build_id: int) -> str
         build_id,
     )
     return "; ".join(f"{one['rule']!r} ({one['unexpected_count']} times not)" for one in found)
-
-
-def published_marts(settings: Settings) -> list[Mart]:
-    """The marts and ledger tables that snapshots carry, from dbt's manifest of the last build."""
-    manifest = json.loads((settings.dbt_target / "manifest.json").read_text())
-    nodes = [node for node in manifest["nodes"].values() if node["resource_type"] == "model"]
-    marts = [node for node in nodes if node["path"].startswith("marts/")]
-    tables = [node for node in manifest["sources"].values() if node["source_name"] == "ledger"]
-    return [
-        Mart(
-            name=node["name"],
-            columns={name: column["data_type"] for name, column in node["columns"].items()},
-            published_where=node["config"].get("meta", {}).get("published_where"),
-            touched_by=node["config"].get("touched_by"),
-            unique_key=node["config"].get("unique_key"),
-            in_ledger=node in tables,
-        )
-        for node in marts + tables
-    ]
 
 
 def snapshots_to_change(settings: Settings) -> list[Path]:
@@ -215,7 +179,7 @@ def _publish_operator(settings: Settings, build_id: int, copy: Copy) -> Snapshot
         connection.execute(f"attach {_quoted(settings.warehouse)} as warehouse (read_only)")
         connection.execute("set variable detail_days = $1", [settings.detail_days])
         if base is None:
-            _create_tables(connection, marts)
+            create_tables(connection, marts)
         shared = [mart for mart in marts if not mart.has_tenant]
         for mart in shared:
             connection.execute(f"delete from snapshot.{mart.name}")
@@ -233,13 +197,13 @@ def _publish_operator(settings: Settings, build_id: int, copy: Copy) -> Snapshot
                 is_next = snapshot["build_id"] == build_id and parts.get(tenant_id, 0) == snapshot["base_build_id"]
                 for mart in marts:
                     if mart.has_tenant:
-                        _replace(connection, mart, "one", tenant_id, only_touched=is_next)
+                        replace_rows(connection, mart, "one", tenant_id, only_touched=is_next)
             connection.commit()
             connection.execute("detach one")
         for mart in marts:
             if mart.in_ledger:
                 connection.execute(f"delete from snapshot.{mart.name} where tenant_id = $1", [OPERATOR])
-                _copy_ledger_table(settings, connection, mart, OPERATOR)
+                copy_ledger_table(settings, connection, mart, OPERATOR)
     builds = {tenant_id: snapshot["build_id"] for tenant_id, snapshot in current.items()}
     return _record(settings, OPERATOR, build_id, base, builds)
 
@@ -298,55 +262,6 @@ def _is_outgrown(snapshot: dict) -> bool:
     return snapshot["file_bytes"] > 2 * snapshot["compact_bytes"]
 
 
-def _replace(
-    connection: duckdb.DuckDBPyConnection, mart: Mart, database: str, tenant_id: str, only_touched: bool
-) -> None:
-    """Replace a tenant's rows of a mart by those of `database`, all of them or the slices that the build touched."""
-    of_tenant = f"tenant_id = {_literal(tenant_id)}" if mart.has_tenant else "true"
-    slices = _touched_slices(connection, mart.touched_by, of_tenant) if only_touched and mart.touched_by else "true"
-    published = mart.published_where or "true"
-    if database != "warehouse.main":
-        published = published.replace("snapshot.", f"{database}.")
-    standing = f"select rowid as old_row, * from snapshot.{mart.name} where {of_tenant} and {slices}"
-    new = f"select * from {database}.{mart.name} where {of_tenant} and {slices} and {published}"
-    if only_touched and mart.unique_key:
-        _replace_differing(connection, mart, standing, new)
-    else:
-        connection.execute(f"delete from snapshot.{mart.name} where {of_tenant} and {slices}")
-        connection.execute(f"insert into snapshot.{mart.name} by name {new}")
-    if only_touched:
-        # the horizon moved on with the newest day
-        connection.execute(f"delete from snapshot.{mart.name} where {of_tenant} and not ({published})")
-
-
-def _replace_differing(connection: duckdb.DuckDBPyConnection, mart: Mart, standing: str, new: str) -> None:
-    """Make the `standing` rows equal the `new` ones: to compare a day costs far less than to compress it anew."""
-    same_key = " and ".join(f"old.{column} is not distinct from new.{column}" for column in mart.unique_key)
-    differs = " or ".join(f"old.{column} is distinct from new.{column}" for column in mart.columns)
-    connection.execute(
-        "create or replace temporary table differing as select old.old_row, new.* "
-        f"from ({standing}) as old full join ({new}) as new on {same_key} where {differs}"
-    )
-    connection.execute(f"delete from snapshot.{mart.name} where rowid in (select old_row from differing)")
-    connection.execute(
-        f"insert into snapshot.{mart.name} by name "
-        "select * exclude (old_row) from differing where tenant_id is not null"
-    )
-
-
-def _touched_slices(connection: duckdb.DuckDBPyConnection, touched_by: dict[str, str], of_tenant: str) -> str:
-    """The condition for rows of the days that the build touched, with bounds that spare reading the other days."""
-    scope, day = f"warehouse.build.{touched_by['scope']}", touched_by["day"]
-    column = touched_by.get("instant", day)
-    first, end = connection.execute(f"select min(day), max(day) + 1 from {scope} where {of_tenant}").fetchone()
-    if first is None:
-        return "false"
-    return (
-        f"{day} in (select day from {scope} where {of_tenant}) "
-        f"and {column} >= date '{first}' and {column} < date '{end}'"
-    )
-
-
 @contextmanager
 def _new_snapshot(
     settings: Settings, tenant_id: str, build_id: int, base: dict | None, copy: Copy
@@ -379,44 +294,6 @@ def _new_snapshot(
     os.replace(link, folder / "current")
 
 
-def _create_tables(connection: duckdb.DuckDBPyConnection, marts: list[Mart]) -> None:
-    for mart in marts:
-        columns = ", ".join(f'"{name}" {type_}' for name, type_ in mart.columns.items())
-        connection.execute(f"create table snapshot.{mart.name} ({columns})")
-
-
-LEDGER_TABLES = {
-    "loads": "select l.load_id, coalesce(t.tenant_id, l.tenant_id) as tenant_id, l.source, l.file_name, l.status, "
-    "l.reason, l.file_bytes, l.row_count, coalesce(t.reading_count, 0) as reading_count, "
-    "coalesce(t.empty_count, 0) as empty_count, coalesce(t.rejected_count, 0) as rejected_count, "
-    "coalesce(t.duplicate_count, 0) as duplicate_count, coalesce(t.reading_count + t.empty_count + t.rejected_count "
-    "+ t.duplicate_count, 0) as value_count, l.repeat_count, l.new_columns, "
-    "t.first_measured_at, t.last_measured_at, l.received_at from loads l left join load_tenants t using (load_id) "
-    "where l.status in ('loaded', 'set aside') and coalesce(t.tenant_id, l.tenant_id) = ?",
-    "rejected_rows_summary": "select r.tenant_id, r.load_id, l.source, l.file_name, r.metric, r.reason, "
-    "r.rejected_count, r.first_source_row, l.received_at from load_rejections r join loads l using (load_id) "
-    "where l.status = 'loaded' and r.tenant_id = ?",
-    "quality_verdicts": "select * from quality_verdicts where tenant_id = ?",
-    "quality_results": "select * from quality_results where tenant_id = ?",
-}
-
-
-def _copy_ledger_table(settings: Settings, connection: duckdb.DuckDBPyConnection, mart: Mart, tenant_id: str) -> None:
-    found = rows(settings, LEDGER_TABLES[mart.name], tenant_id)
-    if not found:
-        return
-    texts = pa.table(
-        {
-            name: pa.array([None if row[name] is None else str(row[name]) for row in found], pa.string())
-            for name in mart.columns
-        }
-    )
-    connection.register("ledger_rows", texts)
-    casts = ", ".join(f'cast("{name}" as {type_}) as "{name}"' for name, type_ in mart.columns.items())
-    connection.execute(f"insert into snapshot.{mart.name} select {casts} from ledger_rows")
-    connection.unregister("ledger_rows")
-
-
 def _record(
     settings: Settings, tenant_id: str, build_id: int, base: dict | None, parts: dict[str, int] | None = None
 ) -> Snapshot:
@@ -447,9 +324,5 @@ def _record(
     return snapshot
 
 
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
 def _quoted(path: Path) -> str:
-    return _literal(str(path))
+    return literal(str(path))

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from orchestration import lake
-from orchestration.publish import published_marts
+from orchestration.published_rows import published_marts
 from orchestration.settings import Settings
 
 PER_RUN = ("received_at", "finished_at", "decided_at", "checked_at", "build_id", "data_docs")

@@ -15,7 +15,8 @@ from orchestration.errors import FleetmartError, WrongUse
 from orchestration.landing import deliver
 from orchestration.ledger import ledger, rows
 from orchestration.load import load_waiting
-from orchestration.publish import GateNotPassed, current_snapshot, publish, publish_all, published_marts
+from orchestration.publish import GateNotPassed, current_snapshot, publish, publish_all
+from orchestration.published_rows import published_marts
 from orchestration.settings import ROOT, Settings
 from orchestration.snapshot_sql import query
 

@@ -55,6 +55,25 @@ def ask(settings: Settings, query: str, **parameters: object) -> list[tuple]:
         return connection.execute(query, parameters).fetchall()
 
 
+def readings_of(
+    settings: Settings, fault: dict, columns: str, years_late: int = 0, condition: str = "true", **parameters: object
+) -> list[tuple]:
+    """Columns of the readings where a fault was injected, or so many years after."""
+    return ask(
+        settings,
+        f"select {columns} from main.fct_readings where tenant_id = $tenant and device_id = $device "
+        "and metric = $metric and measured_at - to_years($years_late) between $first::timestamp and $last::timestamp "
+        f"and {condition}",
+        tenant=fault["tenant_id"],
+        device=fault["device_id"],
+        metric=fault["metric"],
+        first=fault["first_at"],
+        last=fault["last_at"],
+        years_late=years_late,
+        **parameters,
+    )
+
+
 def test_the_same_arguments_write_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
     for name, seed in (("one", 3), ("two", 3), ("other", 4)):
         simulate(fleet(seed, tuple(FAULTS)), tmp_path / name)
@@ -104,21 +123,9 @@ def test_every_instant_stands_once(faulty: tuple[Settings, Loaded, dict]) -> Non
 def test_what_must_be_flagged_is_flagged(kind: str, reason: str, faulty: tuple[Settings, Loaded, dict]) -> None:
     settings, _, truth = faulty
     for fault in injected(truth, kind):
-        shift = 100 if kind == "future" else 0
-        found = ask(
-            settings,
-            "select count(*) from main.fct_readings where tenant_id = $tenant and device_id = $device "
-            "and metric = $metric and invalid_reason = $reason "
-            "and measured_at - to_years($shift) between $first::timestamp and $last::timestamp",
-            tenant=fault["tenant_id"],
-            device=fault["device_id"],
-            metric=fault["metric"],
-            first=fault["first_at"],
-            last=fault["last_at"],
-            shift=shift,
-            reason=reason,
-        )
-        assert found[0][0] > 0.5 * fault["rows"] > 0, fault
+        years_late = 100 if kind == "future" else 0
+        flagged = readings_of(settings, fault, "count(*)", years_late, "invalid_reason = $reason", reason=reason)
+        assert flagged[0][0] > 0.5 * fault["rows"] > 0, fault
 
 
 ALARMS = {
@@ -165,18 +172,8 @@ def test_rows_that_came_late_stand_where_they_belong(faulty: tuple[Settings, Loa
     assert injected(truth, "late")
     for fault in injected(truth, "late"):
         file = rows(settings, "select load_id from loads where file_name like ?", f"%{Path(fault['file']).name}")
-        found = ask(
-            settings,
-            "select count(*) from main.fct_readings where tenant_id = $tenant and device_id = $device "
-            "and metric = $metric and measured_at between $first::timestamp and $last::timestamp "
-            "and list_contains($loads, load_id)",
-            tenant=fault["tenant_id"],
-            device=fault["device_id"],
-            metric=fault["metric"],
-            first=fault["first_at"],
-            last=fault["last_at"],
-            loads=[row["load_id"] for row in file],
-        )
+        loads = [row["load_id"] for row in file]
+        found = readings_of(settings, fault, "count(*)", 0, "list_contains($loads, load_id)", loads=loads)
         assert found == [(fault["rows"],)], fault
 
 
@@ -287,30 +284,10 @@ def test_units_that_come_along_are_converted_and_corrections_stand(faulty: tuple
         == []
     )
     for fault in injected(truth, "unit"):
-        reasons = ask(
-            settings,
-            "select distinct invalid_reason from main.fct_readings where tenant_id = $tenant and device_id = $device "
-            "and metric = $metric and measured_at between $first::timestamp and $last::timestamp",
-            tenant=fault["tenant_id"],
-            device=fault["device_id"],
-            metric=fault["metric"],
-            first=fault["first_at"],
-            last=fault["last_at"],
-        )
-        assert ("unit not convertible",) not in reasons
+        assert ("unit not convertible",) not in readings_of(settings, fault, "distinct invalid_reason")
     for fault in injected(truth, "resent"):
-        later = ask(
-            settings,
-            "select count(*) from main.fct_readings where tenant_id = $tenant and device_id = $device "
-            "and metric = $metric and received_count = 2 and source_row <= $rows "
-            "and measured_at between $first::timestamp and $last::timestamp",
-            tenant=fault["tenant_id"],
-            device=fault["device_id"],
-            metric=fault["metric"],
-            first=fault["first_at"],
-            last=fault["last_at"],
-            rows=fault["rows"],
-        )
+        twice = "received_count = 2 and source_row <= $rows"
+        later = readings_of(settings, fault, "count(*)", 0, twice, rows=fault["rows"])
         assert later == [(fault["rows"],)], "the rows that stand are those of the short, later file"
 
 

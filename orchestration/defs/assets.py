@@ -13,7 +13,8 @@ from orchestration.build import candidate, dbt_flags
 from orchestration.dbt_process import DBT, DBT_PROJECT, dbt_environment
 from orchestration.errors import FleetmartError
 from orchestration.load import load_waiting
-from orchestration.publish import publish_all, published_marts
+from orchestration.publish import publish_all
+from orchestration.published_rows import published_marts
 from orchestration.settings import Settings
 
 
