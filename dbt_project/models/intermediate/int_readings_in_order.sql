@@ -17,22 +17,84 @@ with readings as (
         and {{ near_touched('touched_days', 'readings.reading_date') }}
 ),
 
--- over midnight, UTC or local: the sensor's last reading before it, whenever that was, and its first one after it
-days as (
+-- over midnight, UTC or local: the sensor's last reading before it, whenever that was, and its first one after it;
+-- nearly always it is in the days around, so that only sensors without one there are looked for in all others
+near_days as (
     select
-        tenant_id,
-        device_id,
-        metric,
-        reading_date,
-        local_day,
-        -- joined as a key: a condition on one side alone would make DuckDB compare every row with every other
-        true as is_valid,
+        *,
         lag(last_at) over sensor as last_at_before,
         lag(last_value) over sensor as last_value_before,
         lag(last_text) over sensor as last_text_before,
         lead(first_at) over sensor as first_at_after
     from {{ ref('int_sensor_days') }}
+    where {{ near_touched('touched_days', 'reading_date', 8) }}
     window sensor as (partition by tenant_id, device_id, metric order by first_at)
+),
+
+touched_days as (
+    select *
+    from near_days
+    where {{ in_touched('touched_days', 'local_day') }}
+),
+
+long_before as (
+    select
+        tenant_id,
+        device_id,
+        metric,
+        max(last_at) as last_at,
+        {{ last_of('last_value', 'last_at') }} as last_value,
+        {{ last_of('last_text', 'last_at') }} as last_text
+    from {{ ref('int_sensor_days') }}
+    where reading_date < (select min(day) - 8 from {{ source('build', 'touched_days') }})
+        and (tenant_id, device_id, metric) in (
+            select (tenant_id, device_id, metric)
+            from touched_days
+            where last_at_before is null
+        )
+    group by tenant_id, device_id, metric
+),
+
+long_after as (
+    select tenant_id, device_id, metric, min(first_at) as first_at
+    from {{ ref('int_sensor_days') }}
+    where reading_date > (select max(day) + 8 from {{ source('build', 'touched_days') }})
+        and (tenant_id, device_id, metric) in (
+            select (tenant_id, device_id, metric)
+            from touched_days
+            where first_at_after is null
+        )
+    group by tenant_id, device_id, metric
+),
+
+days as (
+    select
+        touched_days.tenant_id,
+        touched_days.device_id,
+        touched_days.metric,
+        touched_days.reading_date,
+        touched_days.local_day,
+        -- joined as a key: a condition on one side alone would make DuckDB compare every row with every other
+        true as is_valid,
+        coalesce(touched_days.last_at_before, long_before.last_at) as last_at_before,
+        case
+            when touched_days.last_at_before is null then long_before.last_value
+            else touched_days.last_value_before
+        end as last_value_before,
+        case
+            when touched_days.last_at_before is null then long_before.last_text
+            else touched_days.last_text_before
+        end as last_text_before,
+        coalesce(touched_days.first_at_after, long_after.first_at) as first_at_after
+    from touched_days
+    left join long_before
+        on touched_days.tenant_id = long_before.tenant_id
+        and touched_days.device_id = long_before.device_id
+        and touched_days.metric = long_before.metric
+    left join long_after
+        on touched_days.tenant_id = long_after.tenant_id
+        and touched_days.device_id = long_after.device_id
+        and touched_days.metric = long_after.metric
 ),
 
 neighbours as (
