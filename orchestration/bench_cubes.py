@@ -81,7 +81,7 @@ def table(results: list[CubesBench]) -> str:
 
 `fleetmart bench cubes`: the simulated fleet of [bench-load.md](bench-load.md). *Script* is
 [one DuckDB script](../orchestration/plain_cubes.sql), written by hand, that makes the same cubes by hour, day and
-month, of devices, sites and tenants, anew from the lake. *Build* is `fleetmart build`, from the lake to all marts.
+month, of devices, sites and tenants, anew from the lake, with the same memory. *Build* is `fleetmart build`, from the lake to all marts.
 *Touched* is the build after one more minute's {FLEET.tenants * FLEET.devices * FLEET.metrics:,} readings. Times are of
 whole processes.
 
