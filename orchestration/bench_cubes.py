@@ -81,9 +81,9 @@ def table(results: list[CubesBench]) -> str:
 
 `fleetmart bench cubes`: the simulated fleet of [bench-load.md](bench-load.md). *Script* is
 [one DuckDB script](../orchestration/plain_cubes.sql), written by hand, that makes the same cubes by hour, day and
-month, of devices, sites and tenants, anew from the lake, with the same memory. *Build* is `fleetmart build`, from the lake to all marts.
-*Touched* is the build after one more minute's {FLEET.tenants * FLEET.devices * FLEET.metrics:,} readings. Times are of
-whole processes.
+month, of devices, sites and tenants, anew from the lake and within the same limit of memory. *Build* is
+`fleetmart build`, from the lake to all marts. *Touched* is the build after one more minute's
+{FLEET.tenants * FLEET.devices * FLEET.metrics:,} readings. Times are of whole processes.
 
 | readings | script | its memory | build | its memory | build / script | touched | touched / on top of the first |
 | --- | --- | --- | --- | --- | --- | --- | --- |
