@@ -9,9 +9,13 @@ import sys
 PR_SET_PDEATHSIG = 1
 
 
-def bound(command: list[str]) -> list[str]:
-    """The command that runs `command` as a process bound to the one that starts it."""
-    return [sys.executable, "-m", "orchestration.child", str(os.getpid()), *command]
+def bound(command: list[str], end: signal.Signals = signal.SIGKILL) -> list[str]:
+    """The command that runs `command` as a process bound to the one that starts it.
+
+    `end` is what it gets when that one dies. Whoever writes must be gone at once, since the next writer may wait
+    for it; servers are asked to end, so that they take their own processes along.
+    """
+    return [sys.executable, "-P", __file__, str(os.getpid()), str(int(end)), *command]
 
 
 def dbt() -> None:
@@ -19,7 +23,7 @@ def dbt() -> None:
 
     Without arguments it waits for them as a line of JSON, so that it can be started before they are known.
     """
-    _bind(os.getppid())
+    _bind(os.getppid(), signal.SIGKILL)
     from dbt.cli.main import cli
 
     arguments = sys.argv[1:] or json.loads(sys.stdin.readline() or "null")
@@ -27,17 +31,17 @@ def dbt() -> None:
         cli(arguments)
 
 
-def main(parent: int, command: list[str]) -> None:
-    """Become `command`, to be terminated by the kernel when process `parent` dies."""
-    _bind(parent)
+def main(parent: int, end: int, command: list[str]) -> None:
+    """Become `command`, to which the kernel sends the signal `end` when process `parent` dies."""
+    _bind(parent, end)
     os.execvp(command[0], command)
 
 
-def _bind(parent: int) -> None:
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+def _bind(parent: int, end: int) -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, end)
     if os.getppid() != parent:
         sys.exit("the starter is gone")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

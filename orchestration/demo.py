@@ -204,7 +204,7 @@ def _start(settings: Settings, name: str, command: list[str]) -> subprocess.Pope
     logs.mkdir(exist_ok=True)
     with (logs / f"{name}.log").open("ab") as log:
         return subprocess.Popen(
-            bound(command),
+            bound(command, signal.SIGTERM),
             env=_environment(settings),
             cwd=settings.home,
             stdout=log,
@@ -276,7 +276,7 @@ def _tool(name: str) -> str:
 
 def _progress_of(line: str) -> str | None:
     """The part of a Dagster log line that a person wants to follow."""
-    for mark in ("fleetmart: ", "STEP_FAILURE", "RUN_FAILURE"):
+    for mark in ("fleetmart: ", "waiting for another writer", "STEP_FAILURE", "RUN_FAILURE"):
         if mark in line:
             return line[line.index(mark) :].removeprefix("fleetmart: ")
     return None

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ import yaml
 
 FOLDER = Path(__file__).resolve().parent
 MARTS = FOLDER.parent / "dbt_project" / "models" / "marts"
+CHILD = FOLDER.parent / "orchestration" / "child.py"
 sys.path[:0] = [str(FOLDER), str(FOLDER / "security"), str(FOLDER / "branding")]
 
 from bundle import AssetError, Bundle  # noqa: E402
@@ -131,7 +133,16 @@ def _make_records(records: Path) -> None:
         left_over.unlink()
     _say("making Superset's records")
     made = subprocess.run(
-        [sys.executable, "-c", MAKE_RECORDS],
+        [
+            sys.executable,
+            "-P",
+            str(CHILD),
+            str(os.getpid()),
+            str(int(signal.SIGKILL)),
+            sys.executable,
+            "-c",
+            MAKE_RECORDS,
+        ],
         env=os.environ | {"SUPERSET_CONFIG_PATH": str(FOLDER / "superset_config.py"), "SUPERSET_RECORDS": partial.name},
         cwd=records.parent,
         stdout=sys.stderr,

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from orchestration.settings import Settings
@@ -33,9 +34,23 @@ def test_a_demo_killed_outright_leaves_no_orphan_and_run_again_ends_in_the_same_
         time.sleep(seconds)
         demo.kill()
         demo.wait()
-    done = run_fleetmart(home, "demo", "--no-serve")
+        deadline = time.monotonic() + 15
+        while (left := processes_of(home)) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert not left
+    done = run_fleetmart(home, "demo", "--no-serve", FLEETMART_LOCK_WAIT_SECONDS="60")
     assert done.returncode == 0, done.stderr[-3000:]
     assert_same(state_of(Settings(home=home)), state_of(Settings(home=fleetmart_home)))
+
+
+def processes_of(home: Path) -> list[str]:
+    """What works on this home: the command lines of all processes that have it in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it ended while it was looked at
+            if f"FLEETMART_HOME={home}\0".encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+    return found
 
 
 def test_a_second_writer_waits_and_says_for_whom(tmp_path: Path) -> None:
