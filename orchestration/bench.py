@@ -16,6 +16,7 @@ from pathlib import Path
 import duckdb
 
 from orchestration.errors import FleetmartError
+from orchestration.ledger import rows as ledger_rows
 from orchestration.settings import Settings
 from orchestration.simulate import Fleet, simulate
 
@@ -28,6 +29,10 @@ with duckdb.connect(config={"threads": int(sys.argv[3]), "memory_limit": "4GB"})
 FLEET = Fleet(tenants=4, devices=250, metrics=10, days=0, seed=1, start=date(2024, 1, 1), interval=600, faults=())
 A_DAY = FLEET.tenants * FLEET.devices * FLEET.metrics * FLEET.steps
 READERS = 2
+COLUMNS = (
+    "readings", "plain", "load", "load / plain", "load, memory", "rest", "rest, memory",
+    "minute", "minute / on top of the first", "minute, end", "minute, memory",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,13 +45,18 @@ class Timed:
 
 @dataclass(frozen=True)
 class LoadBench:
-    """One size: readings, the plain script, the load, all that builds on it, and one minute's batch on top."""
+    """One size: readings, the plain script, the load, all that builds on it, and one minute's batch on top.
+
+    `published` is the seconds from the start of the minute's run to its last snapshot; the run ends later, since it
+    makes copies for the next one.
+    """
 
     readings: int
     plain: Timed
     load: Timed
     rest: Timed
     minute: Timed
+    published: float
 
     @property
     def ratio(self) -> float:
@@ -81,10 +91,17 @@ def _bench_size(folder: Path, readings: int, report: Callable[[str], None]) -> L
     rest = timed([FLEETMART, "run"], home)
     report(f"{rows:,} readings: build, gate and publish {rest.seconds:.1f} s, {rest.megabytes:,} MB")
     deliver_minute(fleet, home)
+    start = datetime.now(UTC)
     minute = timed([FLEETMART, "run"], home)
-    report(f"{rows:,} readings: a minute's batch on top {minute.seconds:.1f} s, {minute.megabytes:,} MB")
+    published = (_last_published(home) - start).total_seconds()
+    report(f"{rows:,} readings: a minute's batch on top published after {published:.1f} s, {minute.megabytes:,} MB")
     shutil.rmtree(folder)
-    return LoadBench(rows, plain, load, rest, minute)
+    return LoadBench(rows, plain, load, rest, minute, published)
+
+
+def _last_published(home: Path) -> datetime:
+    found = ledger_rows(Settings(home=home), "select max(published_at) as published_at from snapshots")
+    return datetime.fromisoformat(found[0]["published_at"]).replace(tzinfo=UTC)
 
 
 def deliver_minute(fleet: Fleet, home: Path) -> None:
@@ -131,7 +148,8 @@ def table(results: list[LoadBench]) -> str:
     rows = "\n".join(
         f"| {one.readings / 1e6:.0f} million | {one.plain.seconds:.1f} s | {one.load.seconds:.1f} s "
         f"| **{one.ratio:.2f}** | {one.load.megabytes:,} MB | {one.rest.seconds:.0f} s | {one.rest.megabytes:,} MB "
-        f"| {one.minute.seconds:.1f} s | {one.minute.seconds / results[0].minute.seconds:.2f} |"
+        f"| {one.published:.1f} s | **{one.published / results[0].published:.2f}** | {one.minute.seconds:.1f} s "
+        f"| {one.minute.megabytes:,} MB |"
         for one in results
     )
     return f"""# Load, measured
@@ -140,11 +158,12 @@ def table(results: list[LoadBench]) -> str:
 metrics every ten minutes, one CSV a tenant and day. *Plain* is the plainest DuckDB script that reads the same files
 into one Parquet file. *Load* is `fleetmart load`, from landing to lake, archive and ledger. *Rest* builds, judges and
 publishes all of it. *Minute* is the whole way of {FLEET.tenants * FLEET.devices * FLEET.metrics:,} readings of one
-minute, from landing to the published snapshots of all tenants, on top of that, in a day that has {A_DAY:,} readings
-already. Times are of whole processes.
+minute, from landing to the published snapshots of all tenants and the operator, on top of that, in a day that has
+{A_DAY:,} readings already. Times are of whole processes, but that of a minute, which is from the start of
+`fleetmart run` to the last snapshot that it published; until its *end* it makes copies for the next publish.
 
-| readings | plain | load | load / plain | load, memory | rest | rest, memory | minute | minute / on top of the first |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| {" | ".join(COLUMNS)} |
+|{" --- |" * len(COLUMNS)}
 {rows}
 
 To reach: load / plain at most 1.5, memory at most 4 GB, a minute within 30 s and at most 1.2 times the same on top of

@@ -7,12 +7,13 @@ way, so the operator's staff see exactly what each tenant sees, and nothing unpr
 """
 
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from queue import SimpleQueue
 
 import duckdb
 
@@ -23,13 +24,11 @@ from orchestration.ledger import ledger, now, rows
 from orchestration.published_rows import Mart, copy_ledger_table, create_tables, literal, published_marts, replace_rows
 from orchestration.registry import OPERATOR
 from orchestration.settings import Settings
+from orchestration.spare_copies import make_spare, remove_spares, take_copy
 from orchestration.storage import measure
 from orchestration.writer_lock import writer
 
-Copy = Callable[[Path, Path], object]
 SNAPSHOTS_KEPT = 10
-# Tenants published at the same time: to compress and write a file's new part keeps one core busy.
-PUBLISHERS = 2
 PUBLISHER_MEMORY = "1500MB"
 
 
@@ -58,33 +57,54 @@ class Published:
 def publish_all(
     settings: Settings,
     report: Callable[[str], None] = lambda line: None,
-    copy: Copy = shutil.copyfile,
     judged: Iterable[Verdict] | None = None,
 ) -> Published:
     """Publish every changed tenant that passed, then the operator's snapshot of what is current; measure all bytes.
 
-    `copy` makes a new snapshot's file from its tenant's last one; `judged` are verdicts of all changed tenants that
-    are still being made.
+    `judged` are verdicts of all changed tenants that are still being made. When all are published, copies are made
+    for the next publish to go on from.
     Raises FleetmartError when there is no finished build.
     """
-    with writer(settings, "publish"), ThreadPoolExecutor(PUBLISHERS, "publish") as pool:
+    with (
+        writer(settings, "publish"),
+        ThreadPoolExecutor(1, "publish operator") as beside,
+        ThreadPoolExecutor(1, "publish") as pool,
+    ):
         build_id = _standing_build(settings)
-        snapshots, withheld = [], []
         tenants = (verdict.tenant_id for verdict in judged) if judged is not None else changed_tenants(settings)
-        for published in [pool.submit(publish, settings, tenant_id, build_id, copy) for tenant_id in tenants]:
+        begun: SimpleQueue[Future[Snapshot] | None] = SimpleQueue()
+        operator = beside.submit(_publish_operator, settings, build_id, iter(begun.get, None))
+        publishing = []
+        try:
+            for tenant_id in tenants:
+                publishing.append(pool.submit(publish, settings, tenant_id, build_id))
+                begun.put(publishing[-1])
+        finally:
+            begun.put(None)
+        snapshots, withheld = [], []
+        for published in [*publishing, operator]:
             try:
-                snapshots.append(published.result())
-                report(f"publish {snapshots[-1].tenant_id}: v{build_id}, {snapshots[-1].file_bytes:,} bytes")
+                if snapshot := published.result():
+                    snapshots.append(snapshot)
+                    report(f"publish {snapshot.tenant_id}: v{build_id}, {snapshot.file_bytes:,} bytes")
             except GateNotPassed as error:
                 withheld.append(str(error))
-        if snapshots or _operator_is_behind(settings):
-            snapshots.append(_publish_operator(settings, build_id, copy))
-            report(f"publish operator: v{build_id}, {snapshots[-1].file_bytes:,} bytes")
+        _make_spares(settings, snapshots, report)
         measure(settings)
         return Published(snapshots, withheld)
 
 
-def publish(settings: Settings, tenant_id: str, build_id: int, copy: Copy = shutil.copyfile) -> Snapshot:
+def _make_spares(settings: Settings, snapshots: list[Snapshot], report: Callable[[str], None]) -> None:
+    """Copies for the next publish; it can do without them."""
+    for snapshot in snapshots:
+        path = settings.serving / snapshot.tenant_id / f"v{snapshot.build_id}.duckdb"
+        try:
+            make_spare(path)
+        except OSError as error:
+            report(f"publish: no copy of {path} was made for the next publish, which takes longer for it: {error}")
+
+
+def publish(settings: Settings, tenant_id: str, build_id: int) -> Snapshot:
     """Make this build what the tenant sees, if the gate passed this very build.
 
     Raises GateNotPassed without a passing verdict, FleetmartError when the warehouse holds another build.
@@ -105,7 +125,7 @@ def publish(settings: Settings, tenant_id: str, build_id: int, copy: Copy = shut
             )
         marts = published_marts(settings)
         base = _base_of(settings, tenant_id, build_id)
-        with _new_snapshot(settings, tenant_id, build_id, base, copy) as connection:
+        with _new_snapshot(settings, tenant_id, build_id, base) as connection:
             connection.execute(f"attach {_quoted(settings.warehouse)} as warehouse (read_only)")
             connection.execute("set variable detail_days = $1", [settings.detail_days])
             connection.begin()
@@ -133,17 +153,6 @@ def _critical_failures(settings: Settings, tenant_id: str, build_id: int) -> str
     return "; ".join(f"{one['rule']!r} ({one['unexpected_count']} times not)" for one in found)
 
 
-def snapshots_to_change(settings: Settings) -> list[Path]:
-    """What publish will copy: current snapshots of the tenants whose loads are not built yet, and the operator's."""
-    found = rows(
-        settings,
-        "select distinct p.tenant_id from load_partitions p join loads using (load_id) "
-        "where build_id is null and status = 'loaded' order by 1",
-    )
-    tenants = [row["tenant_id"] for row in found]
-    return [path for tenant in (*tenants, OPERATOR) if tenants and (path := current_snapshot(settings, tenant))]
-
-
 def current_snapshot(settings: Settings, tenant_id: str) -> Path | None:
     """The file that the tenant's readers open now; None before the first publish."""
     link = settings.serving / tenant_id / "current"
@@ -167,45 +176,60 @@ def _operator_is_behind(settings: Settings) -> bool:
     return bool(found and found[0]["behind"])
 
 
-def _publish_operator(settings: Settings, build_id: int, copy: Copy) -> Snapshot:
+def _publish_operator(settings: Settings, build_id: int, begun: Iterable[Future[Snapshot]]) -> Snapshot | None:
+    """Take over what each tenant sees as soon as it is published; None when nothing is new to the operator."""
+    tenants = (future.result().tenant_id for future in begun if not isinstance(future.exception(), GateNotPassed))
+    first = next(tenants, None)
+    if first is None and not _operator_is_behind(settings):
+        return None
     marts = published_marts(settings)
-    current = {
-        tenant_id: snapshot
-        for tenant_id in _tenants_served(settings)
-        if (snapshot := _current_record(settings, tenant_id))
-    }
     base, parts = _operator_base(settings, marts)
-    with _new_snapshot(settings, OPERATOR, build_id, base, copy) as connection:
+    builds: dict[str, int] = {}
+    with _new_snapshot(settings, OPERATOR, build_id, base) as connection:
         connection.execute(f"attach {_quoted(settings.warehouse)} as warehouse (read_only)")
         connection.execute("set variable detail_days = $1", [settings.detail_days])
         if base is None:
             create_tables(connection, marts)
-        shared = [mart for mart in marts if not mart.has_tenant]
-        for mart in shared:
-            connection.execute(f"delete from snapshot.{mart.name}")
-        for tenant_id, snapshot in current.items():
-            path = settings.serving / tenant_id / f"v{snapshot['build_id']}.duckdb"
-            connection.execute(f"attach {_quoted(path)} as one (read_only)")
-            connection.begin()
-            for mart in shared:
-                connection.execute(
-                    f"insert into snapshot.{mart.name} by name "
-                    f"select * from one.{mart.name} except select * from snapshot.{mart.name}"
-                )
-            if parts.get(tenant_id) != snapshot["build_id"]:
-                # the warehouse knows the slices of its latest build only
-                is_next = snapshot["build_id"] == build_id and parts.get(tenant_id, 0) == snapshot["base_build_id"]
-                for mart in marts:
-                    if mart.has_tenant:
-                        replace_rows(connection, mart, "one", tenant_id, only_touched=is_next)
-            connection.commit()
-            connection.execute("detach one")
+        for mart in marts:
+            if not mart.has_tenant:
+                connection.execute(f"delete from snapshot.{mart.name}")
+        for tenant_id in chain(filter(None, [first]), tenants, _tenants_served(settings)):
+            current = None if tenant_id in builds else _current_record(settings, tenant_id)
+            if current:
+                builds[tenant_id] = current["build_id"]
+                _take_over(settings, connection, marts, current, parts.get(tenant_id, 0), build_id)
         for mart in marts:
             if mart.in_ledger:
                 connection.execute(f"delete from snapshot.{mart.name} where tenant_id = $1", [OPERATOR])
                 copy_ledger_table(settings, connection, mart, OPERATOR)
-    builds = {tenant_id: snapshot["build_id"] for tenant_id, snapshot in current.items()}
     return _record(settings, OPERATOR, build_id, base, builds)
+
+
+def _take_over(
+    settings: Settings,
+    connection: duckdb.DuckDBPyConnection,
+    marts: list[Mart],
+    current: dict,
+    held_build_id: int,
+    build_id: int,
+) -> None:
+    """Bring the operator's snapshot from the tenant's part of `held_build_id` to what its `current` one holds."""
+    tenant_id = current["tenant_id"]
+    path = settings.serving / tenant_id / f"v{current['build_id']}.duckdb"
+    # the warehouse knows the slices of its latest build only
+    is_next = current["build_id"] == build_id and held_build_id == current["base_build_id"]
+    connection.execute(f"attach {_quoted(path)} as one (read_only)")
+    connection.begin()
+    for mart in marts:
+        if not mart.has_tenant:
+            connection.execute(
+                f"insert into snapshot.{mart.name} by name "
+                f"select * from one.{mart.name} except select * from snapshot.{mart.name}"
+            )
+        elif held_build_id != current["build_id"]:
+            replace_rows(connection, mart, "one", tenant_id, only_touched=is_next)
+    connection.commit()
+    connection.execute("detach one")
 
 
 def _tenants_served(settings: Settings) -> list[str]:
@@ -264,7 +288,7 @@ def _is_outgrown(snapshot: dict) -> bool:
 
 @contextmanager
 def _new_snapshot(
-    settings: Settings, tenant_id: str, build_id: int, base: dict | None, copy: Copy
+    settings: Settings, tenant_id: str, build_id: int, base: dict | None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A new file, empty or a copy of `base`, attached as `snapshot`; when the block ends well it becomes `current`."""
     folder = settings.serving / tenant_id
@@ -272,7 +296,8 @@ def _new_snapshot(
     final, partial = folder / f"v{build_id}.duckdb", folder / f".v{build_id}.duckdb.part"
     partial.unlink(missing_ok=True)
     if base is not None:
-        copy(folder / f"v{base['build_id']}.duckdb", partial)
+        take_copy(folder / f"v{base['build_id']}.duckdb", partial)
+    remove_spares(folder)
     for left_over in {*folder.glob(".*.part"), *folder.glob(".*.part.wal")} - {partial}:
         left_over.unlink()
     settings.staging.mkdir(exist_ok=True)

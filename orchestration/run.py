@@ -8,10 +8,9 @@ from expectations.gate import judge
 from orchestration import lake
 from orchestration.build import Build, Span, backfill, build
 from orchestration.dbt_process import Dbt
-from orchestration.early_copies import EarlyCopies
 from orchestration.landing import waiting_files
 from orchestration.load import Loaded, load_waiting
-from orchestration.publish import Published, publish_all, snapshots_to_change
+from orchestration.publish import Published, publish_all
 from orchestration.settings import Settings
 from orchestration.writer_lock import writer
 
@@ -48,16 +47,14 @@ class Run:
 
 def run_waiting(settings: Settings, report: Callable[[str], None] = lambda line: None) -> Run:
     """Take in what waits, rebuild what it touched, judge it, and publish what passed."""
-    with writer(settings, "run"), EarlyCopies() as copies, Dbt(settings, _import_the_gates_library) as dbt:
+    with writer(settings, "run"), Dbt(settings, _import_the_gates_library) as dbt:
         if waiting_files(settings):
             dbt.start()
         loaded = load_waiting(settings, report)
-        for snapshot in snapshots_to_change(settings):
-            copies.begin(snapshot)
         return Run(
             loaded,
             build(settings, report=report, dbt=dbt),
-            publish_all(settings, report, copies.take, judge(settings, report)),
+            publish_all(settings, report, judge(settings, report)),
         )
 
 

@@ -17,6 +17,7 @@ from orchestration import lake
 from orchestration.ledger import ledger, now, rows
 from orchestration.registry import OPERATOR
 from orchestration.settings import Settings
+from orchestration.spare_copies import spare_bytes
 
 MEASUREMENTS = pa.schema(
     [
@@ -127,7 +128,10 @@ def _warehouse_readings(settings: Settings) -> tuple[dict[str, int], dict[str, i
 def _snapshot_bytes(serving: Path) -> dict[str, int]:
     """Bytes of all versions kept of each tenant, the operator's among them."""
     folders = sorted(serving.iterdir()) if serving.exists() else []
-    return {folder.name: sum(path.stat().st_size for path in folder.glob("v*.duckdb")) for folder in folders}
+    return {
+        folder.name: sum(path.stat().st_size for path in folder.glob("v*.duckdb")) + spare_bytes(folder)
+        for folder in folders
+    }
 
 
 def _size(path: Path) -> int:

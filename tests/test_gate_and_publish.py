@@ -1,7 +1,9 @@
 """Nothing is seen that did not pass; one tenant's failure is no other's; snapshots are locked."""
 
+import errno
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
@@ -105,6 +107,40 @@ def test_a_tenant_that_fails_keeps_its_last_good_snapshot_and_the_others_move_on
     build(settings)
     judged = {verdict.tenant_id: verdict for verdict in gate(settings)}
     assert judged["la-haute-borne"].critical_failures == 1, "the bad file is still unpublished and still judged"
+
+
+def test_a_publish_goes_on_from_the_copy_that_the_last_one_made_for_it(small: Callable[..., Settings]) -> None:
+    settings = small()
+    folders = [settings.serving / owner for owner in ("la-haute-borne", "operator")]
+    inodes = []
+    for number in range(2):
+        take_in(settings, "lhb_meter", METER[number])
+        new = build(settings).build_id
+        gate(settings)
+        publish_all(settings)
+        assert [[path.name for path in folder.glob(".*")] for folder in folders] == [[f".v{new}.duckdb.spare"]] * 2
+        inodes.append([path.stat().st_ino for folder in folders for path in (*folder.glob(".*"), *folder.glob("v*"))])
+    spares, versions = inodes[0][::2], [(folder / f"v{new}.duckdb").stat().st_ino for folder in folders]
+    assert versions == spares
+    months = query(settings, "select max(day)::varchar from cube_fleet_daily", tenant_id="la-haute-borne").rows
+    assert months == query(settings, "select max(day)::varchar from cube_fleet_daily").rows != [("2014-04-01",)]
+
+
+def test_a_disk_without_room_for_a_copy_is_told_and_hinders_no_publish(
+    small: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    settings, said = small(), []
+    take_in(settings, "lhb_meter", METER[0])
+    new = build(settings).build_id
+    gate(settings)
+    monkeypatch.setattr(shutil, "copyfile", full)
+    assert len(publish_all(settings, said.append).snapshots) == 2
+    assert sum("No space left on device" in line for line in said) == 2
+    assert current_snapshot(settings, "la-haute-borne").name == f"v{new}.duckdb"
+    assert not list(settings.serving.glob("*/.*"))
 
 
 def test_a_snapshot_holds_one_tenant_and_the_operators_holds_what_all_see(demo_settings: Settings) -> None:
