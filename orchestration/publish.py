@@ -177,13 +177,18 @@ def _operator_is_behind(settings: Settings) -> bool:
 
 
 def _publish_operator(settings: Settings, build_id: int, begun: Iterable[Future[Snapshot]]) -> Snapshot | None:
-    """Take over what each tenant sees as soon as it is published; None when nothing is new to the operator."""
+    """Take over what each tenant sees as soon as it is published; None when nothing is new to the operator.
+
+    A snapshot made anew waits until all are published: it needs the memory that the gate and they need before it.
+    """
     tenants = (future.result().tenant_id for future in begun if not isinstance(future.exception(), GateNotPassed))
     first = next(tenants, None)
     if first is None and not _operator_is_behind(settings):
         return None
     marts = published_marts(settings)
     base, parts = _operator_base(settings, marts)
+    if base is None:
+        tenants = iter(list(tenants))
     builds: dict[str, int] = {}
     with _new_snapshot(settings, OPERATOR, build_id, base) as connection:
         connection.execute(f"attach {_quoted(settings.warehouse)} as warehouse (read_only)")
