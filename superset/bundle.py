@@ -1,6 +1,6 @@
-"""Dashboards as source code: readable files in assets/ and dbt's own YAML become one import bundle.
+"""Dashboards as source code: what readable files in assets/ and dbt's own YAML say, proved.
 
-Slugs are file names and UUIDs follow from them, so the same files give the same bundle anywhere.
+Slugs are file names and UUIDs follow from them, so the same files give the same dashboards anywhere.
 Every reference is proved before anything is pushed (dashboard, chart, dataset, column, metric), since the
 importer drops what it cannot resolve without a word. Needs PyYAML only.
 """
@@ -124,7 +124,7 @@ def uuid_of(kind: str, slug: str) -> str:
 
 
 class Bundle:
-    """Everything in `assets` and `marts`, proved; `files()` is what the importer takes.
+    """Everything in `assets` and `marts`, proved.
 
     Raises AssetError for the first thing that is wrong.
     """
@@ -142,20 +142,6 @@ class Bundle:
     @property
     def database_uuid(self) -> str:
         return uuid_of("database", self.database["name"])
-
-    def files(self) -> dict[str, str]:
-        """Contents by file name, for Superset's assets import."""
-        documents: dict[str, Any] = {"metadata.yaml": {"version": "1.0.0", "type": "assets"}}
-        documents["databases/database.yaml"] = self._database_document()
-        for dataset in self.datasets.values():
-            documents[f"datasets/{dataset.slug}.yaml"] = self._dataset_document(dataset)
-        for chart in self.charts.values():
-            documents[f"charts/{chart.slug}.yaml"] = _chart_document(chart)
-        for dashboard in self.dashboards.values():
-            documents[f"dashboards/{dashboard.slug}.yaml"] = self._dashboard_document(dashboard)
-        return {
-            name: yaml.safe_dump(document, sort_keys=False, allow_unicode=True) for name, document in documents.items()
-        }
 
     def _chart(self, path: Path) -> Chart:
         given = _read(path, required={"title", "dataset", "viz"}, allowed={"description", "params", "where", "empty"})
@@ -231,149 +217,6 @@ class Bundle:
         for slug, chart in self.charts.items():
             if slug not in shown:
                 raise AssetError(f"charts/{chart.file}", "no dashboard shows this chart. Show it, or delete the file.")
-
-    def _database_document(self) -> dict[str, Any]:
-        return {
-            "database_name": self.database["name"],
-            # Never opened: DB_CONNECTION_MUTATOR puts the caller's own snapshot in its place.
-            "sqlalchemy_uri": "duckdb:///:memory:",
-            "cache_timeout": self.database["cache_seconds"],
-            "expose_in_sqllab": True,
-            "allow_run_async": False,
-            "allow_ctas": False,
-            "allow_cvas": False,
-            "allow_dml": False,
-            "allow_csv_upload": False,
-            "extra": {
-                "allows_virtual_table_explore": True,
-                "cancel_query_on_windows_unload": True,
-                "metadata_params": {},
-                "engine_params": {},
-                "metadata_cache_timeout": {},
-                "schemas_allowed_for_csv_upload": [],
-            },
-            "uuid": self.database_uuid,
-            "version": "1.0.0",
-        }
-
-    def _dataset_document(self, dataset: Dataset) -> dict[str, Any]:
-        return {
-            "table_name": dataset.name,
-            "main_dttm_col": dataset.time_column,
-            "description": dataset.description,
-            "schema": self.database["schema"],
-            "catalog": None,
-            "sql": dataset.sql,
-            "filter_select_enabled": True,
-            "normalize_columns": False,
-            "always_filter_main_dttm": False,
-            "columns": [_column_document(column) for column in dataset.columns.values()],
-            "metrics": [_metric_document(metric) for metric in dataset.metrics.values()],
-            "uuid": dataset.uuid,
-            "database_uuid": self.database_uuid,
-            "version": "1.0.0",
-        }
-
-    def _dashboard_document(self, dashboard: Dashboard) -> dict[str, Any]:
-        numbers = {slug: number for number, slug in enumerate(dashboard.charts, start=1)}
-        return {
-            "dashboard_title": dashboard.title,
-            "description": dashboard.description,
-            "css": dashboard.css,
-            "slug": dashboard.slug,
-            "uuid": dashboard.uuid,
-            "position": self._position(dashboard, numbers),
-            "metadata": self._metadata(dashboard, numbers),
-            "published": True,
-            "version": "1.0.0",
-        }
-
-    def _position(self, dashboard: Dashboard, numbers: dict[str, int]) -> dict[str, Any]:
-        row_ids = [f"ROW-{number}" for number in range(1, len(dashboard.rows) + 1)]
-        position: dict[str, Any] = {
-            "DASHBOARD_VERSION_KEY": "v2",
-            "ROOT_ID": {"type": "ROOT", "id": "ROOT_ID", "children": ["GRID_ID"]},
-            "GRID_ID": {"type": "GRID", "id": "GRID_ID", "children": row_ids, "parents": ["ROOT_ID"]},
-            "HEADER_ID": {"type": "HEADER", "id": "HEADER_ID", "meta": {"text": dashboard.title}},
-        }
-        for row_id, row in zip(row_ids, dashboard.rows, strict=True):
-            cells = [self._cell(row_id, place, row, cell, numbers) for place, cell in enumerate(row["cells"], start=1)]
-            position[row_id] = {
-                "type": "ROW",
-                "id": row_id,
-                "children": [cell["id"] for cell in cells],
-                "parents": ["ROOT_ID", "GRID_ID"],
-                "meta": {"background": "BACKGROUND_TRANSPARENT"},
-            }
-            position |= {cell["id"]: cell for cell in cells}
-        return position
-
-    def _cell(
-        self, row_id: str, place: int, row: dict[str, Any], cell: dict[str, Any], numbers: dict[str, int]
-    ) -> dict[str, Any]:
-        meta = {"width": cell["width"], "height": cell.get("height", row["height"])}
-        # branding/app.js lays phones out by this.
-        meta["phoneWidth"] = cell.get("phone", 6 if cell["width"] <= 3 else 12)
-        common = {"children": [], "parents": ["ROOT_ID", "GRID_ID", row_id]}
-        if "text" in cell:
-            return {
-                "type": "MARKDOWN",
-                "id": f"MARKDOWN-{row_id}-{place}",
-                "meta": {**meta, "code": cell["text"]},
-                **common,
-            }
-        chart = self.charts[cell["chart"]]
-        meta |= {"chartId": numbers[chart.slug], "uuid": chart.uuid, "sliceName": chart.title}
-        return {"type": "CHART", "id": f"CHART-{chart.slug}", "meta": meta, **common}
-
-    def _metadata(self, dashboard: Dashboard, numbers: dict[str, int]) -> dict[str, Any]:
-        everywhere = {"rootPath": ["ROOT_ID"], "excluded": []}
-        return {
-            "color_scheme": self.defaults["all"]["color_scheme"],
-            "cross_filters_enabled": True,
-            "filter_bar_orientation": "HORIZONTAL",
-            "refresh_frequency": 0,
-            "timed_refresh_immune_slices": [],
-            "expanded_slices": {},
-            "label_colors": {},
-            "shared_label_colors": [],
-            "default_filters": "{}",
-            "global_chart_configuration": {"scope": everywhere, "chartsInScope": list(numbers.values())},
-            "chart_configuration": {},
-            "native_filter_configuration": [self._filter(item, numbers) for item in dashboard.filters],
-        }
-
-    def _filter(self, item: dict[str, Any], numbers: dict[str, int]) -> dict[str, Any]:
-        is_time = item.get("kind") == "time"
-        target = {} if is_time else {
-            "datasetUuid": self.datasets[item["dataset"]].uuid,
-            "column": {"name": item["column"]},
-        }  # fmt: skip
-        single = bool(item.get("single"))
-        return {
-            "id": _filter_id(item["name"]),
-            "name": item["name"],
-            "description": item.get("description", ""),
-            "type": "NATIVE_FILTER",
-            "filterType": "filter_time" if is_time else "filter_select",
-            "targets": [target],
-            # Without it the first item is shown as chosen, but filters nothing until it is applied by hand.
-            "requiredFirst": single,
-            "sortMetric": item.get("sorted_by"),
-            "controlValues": {"enableEmptyFilter": False}
-            if is_time
-            else {
-                "enableEmptyFilter": single,
-                "defaultToFirstItem": single,
-                "multiSelect": not single,
-                "searchAllOptions": False,
-                "inverseSelection": False,
-                "sortAscending": True,
-            },
-            "defaultDataMask": {"extraFormData": {}, "filterState": {}, "ownState": {}},
-            "cascadeParentIds": [_filter_id(name) for name in item.get("under", [])],
-            "scope": {"rootPath": ["ROOT_ID"], "excluded": [numbers[slug] for slug in item.get("not_for", [])]},
-        }
 
     @cached_property
     def uuids(self) -> dict[str, set[str]]:
@@ -479,45 +322,6 @@ def _condition(path: Path, dataset: Dataset, condition: dict[str, Any]) -> dict[
     }
 
 
-def _chart_document(chart: Chart) -> dict[str, Any]:
-    return {
-        "slice_name": chart.title,
-        "description": chart.description,
-        "viz_type": chart.viz,
-        "params": chart.params,
-        "uuid": chart.uuid,
-        "dataset_uuid": chart.dataset.uuid,
-        "version": "1.0.0",
-    }
-
-
-def _column_document(column: Column) -> dict[str, Any]:
-    return {
-        "column_name": column.name,
-        "verbose_name": column.label,
-        "description": column.description,
-        "type": column.type.upper(),
-        "is_dttm": column.type in TIMES,
-        "is_active": True,
-        "groupby": True,
-        "filterable": True,
-        "expression": None,
-        "extra": None,
-    }
-
-
-def _metric_document(metric: Metric) -> dict[str, Any]:
-    return {
-        "metric_name": metric.name,
-        "verbose_name": metric.label,
-        "description": metric.description,
-        "expression": metric.expression,
-        "d3format": metric.format,
-        "metric_type": None,
-        "extra": None,
-    }
-
-
 def _models(marts: Path) -> dict[str, Dataset]:
     """Every mart and ledger table that dbt's YAML declares, by its name."""
     found = {}
@@ -616,7 +420,3 @@ def _listed(value: Any) -> list[Any]:
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
-
-
-def _filter_id(name: str) -> str:
-    return f"NATIVE_FILTER-{name.lower().replace(' ', '-')}"

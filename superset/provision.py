@@ -29,6 +29,7 @@ CHILD = FOLDER.parent / "orchestration" / "child.py"
 sys.path[:0] = [str(FOLDER), str(FOLDER / "security"), str(FOLDER / "branding")]
 
 from bundle import AssetError, Bundle  # noqa: E402
+from import_files import import_files  # noqa: E402
 from tenancy import ROLE_PREFIX, TENANT_ID, fleetmart_home  # noqa: E402
 
 MAKE_RECORDS = """
@@ -271,7 +272,7 @@ def _import(bundle: Bundle) -> None:
 
     _say("importing dashboards")
     try:
-        ImportAssetsCommand(bundle.files()).run()
+        ImportAssetsCommand(import_files(bundle)).run()
     except (CommandException, ValidationError) as error:
         complaints = getattr(error, "normalized_messages", lambda: "")()
         raise ProvisionError(f"Superset refused the dashboards: {error} {complaints}") from error

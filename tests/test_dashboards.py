@@ -12,6 +12,7 @@ from orchestration.settings import ROOT
 
 sys.path.insert(0, str(ROOT / "superset"))
 import bundle as bundles
+from import_files import import_files
 
 MARTS = ROOT / "dbt_project" / "models" / "marts"
 ASSETS = ROOT / "superset" / "assets"
@@ -39,7 +40,7 @@ def test_every_published_mart_is_a_dataset_with_its_columns_and_metrics(bundle: 
         declared = yaml.safe_load(path.read_text())
         tables = [table for source in declared.get("sources", []) for table in source["tables"]]
         for model in declared.get("models", []) + tables:
-            document = yaml.safe_load(bundle.files()[f"datasets/{model['name']}.yaml"])
+            document = yaml.safe_load(import_files(bundle)[f"datasets/{model['name']}.yaml"])
             assert [column["column_name"] for column in document["columns"]] == [c["name"] for c in model["columns"]]
             assert all(column["verbose_name"] for column in document["columns"])
 
@@ -62,7 +63,7 @@ def test_every_dashboard_is_an_exposure_of_the_marts_that_it_shows(bundle: bundl
 
 
 def test_the_same_files_give_the_same_bundle(bundle: bundles.Bundle) -> None:
-    assert bundles.Bundle(ASSETS, MARTS).files() == bundle.files()
+    assert import_files(bundles.Bundle(ASSETS, MARTS)) == import_files(bundle)
 
 
 def test_no_uuid_stands_in_a_file_of_the_assets() -> None:
