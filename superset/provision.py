@@ -133,17 +133,9 @@ def _make_records(records: Path) -> None:
     for left_over in records.parent.glob(f"{partial.name}*"):
         left_over.unlink()
     _say("making Superset's records")
+    bound = [sys.executable, "-P", str(CHILD), str(os.getpid()), str(int(signal.SIGKILL))]
     made = subprocess.run(
-        [
-            sys.executable,
-            "-P",
-            str(CHILD),
-            str(os.getpid()),
-            str(int(signal.SIGKILL)),
-            sys.executable,
-            "-c",
-            MAKE_RECORDS,
-        ],
+        [*bound, sys.executable, "-c", MAKE_RECORDS],
         env=os.environ | {"SUPERSET_CONFIG_PATH": str(FOLDER / "superset_config.py"), "SUPERSET_RECORDS": partial.name},
         cwd=records.parent,
         stdout=sys.stderr,
