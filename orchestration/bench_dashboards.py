@@ -147,15 +147,7 @@ def _chart_query(chart: Chart, chosen: dict[str, Any]) -> str:
         return f"select {', '.join(params['all_columns'])} {source} order by {order} {limit}"
     keys = [_grained(dataset, params)] if params.get("x_axis") else []
     groupby = params.get("groupby") or []
-    series = [groupby] if isinstance(groupby, str) else groupby
-    keys += series
-    if params.get("limit"):
-        most = _metric(dataset, params["timeseries_limit_metric"])
-        names = ", ".join(series)
-        source = (
-            f"from (select * {source}) inner join (select {names} {source} group by all "
-            f"order by {most} desc, {names} limit {params['limit']}) using ({names})"
-        )
+    keys += [groupby] if isinstance(groupby, str) else groupby
     metrics = [_metric(dataset, each) for each in params.get("metrics") or [params["metric"]]]
     group = f"group by {', '.join(str(place + 1) for place in range(len(keys)))}" if keys else ""
     order = f"order by {len(keys) + 1} desc" if keys else ""

@@ -75,15 +75,6 @@ def test_no_chart_looks_back_from_today(bundle: bundles.Bundle) -> None:
     assert {chart.params["time_range"] for chart in bundle.charts.values()} == {"No filter"}
 
 
-def test_of_too_many_devices_those_with_most_are_shown(bundle: bundles.Bundle) -> None:
-    limited = [chart for chart in bundle.charts.values() if "limit" in chart.params]
-    assert limited
-    for chart in limited:
-        assert chart.params["order_desc"] and chart.params["timeseries_limit_metric"] in chart.dataset.metrics, (
-            chart.slug
-        )
-
-
 def test_no_column_name_is_shown_to_a_viewer(bundle: bundles.Bundle) -> None:
     for chart in bundle.charts.values():
         assert "_" not in chart.title + chart.description, chart.slug
