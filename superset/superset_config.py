@@ -16,6 +16,7 @@ sys.path[:0] = [path for path in map(str, (FOLDER / "security", FOLDER / "brandi
 
 import data_docs  # noqa: E402
 import no_data  # noqa: E402
+import refusals  # noqa: E402
 import related_people  # noqa: E402
 import shared_colors  # noqa: E402
 import tenancy  # noqa: E402
@@ -54,6 +55,7 @@ def FLASK_APP_MUTATOR(app: Flask) -> None:
     """What is changed of the application itself."""
     shared_colors.install(app)
     no_data.install(app)
+    refusals.install(app)
     white_label.install(app)
 
 

@@ -14,11 +14,15 @@ from urllib.parse import urlsplit
 
 import duckdb
 import pytest
+import requests
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
 from tests.test_dashboards import ASSETS, MARTS, bundles
 
+# Two cores that serve, draw and look at the same time may be slow: what is awaited is there or never.
+PATIENCE_SECONDS = 60
+expect.set_options(timeout=PATIENCE_SECONDS * 1000)
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 BOARDS = bundles.Bundle(ASSETS, MARTS).dashboards
 CHARTS = bundles.Bundle(ASSETS, MARTS).charts
@@ -70,13 +74,14 @@ def log_in(browser: Browser, superset_url: str, credentials: dict) -> Iterator[C
     def context_of(username: str, password: str | None = None) -> BrowserContext:
         if username not in kept:
             context = browser.new_context(viewport=DESK, base_url=superset_url)
-            context.set_default_timeout(45_000)
+            context.set_default_timeout(PATIENCE_SECONDS * 1000)
             page = context.new_page()
             page.goto("/login/")
             page.locator("input#username, input[name=username]").first.fill(username)
             page.locator("input[type=password]").fill(password or passwords[username])
             page.locator("button[type=submit]").click()
-            page.wait_for_url(lambda url: "/login" not in url)
+            page.wait_for_url("**/superset/dashboard/**")
+            assert context.request.get("/api/v1/me/").json()["result"]["username"] == username
             page.close()
             kept[username] = context
         return kept[username]
@@ -123,7 +128,7 @@ def see(page: Page, chart: object) -> str:
     """Scroll to one chart, wait until it is there, and return its text."""
     name = chart.get_attribute("data-test-chart-name")
     chart.scroll_into_view_if_needed()
-    deadline, judged = time.monotonic() + 45, ""
+    deadline, judged = time.monotonic() + PATIENCE_SECONDS, ""
     while not judged and time.monotonic() < deadline:
         judged = chart.evaluate(JUDGE)
         if not judged:
@@ -375,6 +380,32 @@ def test_the_page_about_the_models_is_for_everybody_with_a_tenant_and_knows_no_l
     page.goto("/data-docs/models/#!/model/model.fleetmart.cube_readings_hourly")
     page.get_by_text("Average over time of the valid values").first.wait_for()
     page.close()
+
+
+def test_a_late_refusal_does_not_take_the_place_of_a_log_in(superset_url: str) -> None:
+    """What the log-in page reports of itself may be answered after the log-in: with no cookie then."""
+    visitor = requests.Session()
+    page = visitor.get(f"{superset_url}/login/")
+    assert page.ok and "session" in visitor.cookies
+    refused = (
+        visitor.post(f"{superset_url}/superset/log/?explode=events", data={"events": "[]"}, allow_redirects=False),
+        visitor.get(f"{superset_url}/superset/dashboard/fleet-overview/", allow_redirects=False),
+        visitor.get(f"{superset_url}/api/v1/dashboard/", allow_redirects=False),
+    )
+    for answer in refused:
+        assert answer.status_code == 401 or "/login" in answer.headers["location"], answer.url
+        assert "set-cookie" not in answer.headers, answer.url
+
+
+def test_a_wrong_password_is_told(browser: Browser, superset_url: str) -> None:
+    context = browser.new_context(viewport=DESK, base_url=superset_url)
+    page = context.new_page()
+    page.goto("/login/")
+    page.locator("input#username, input[name=username]").first.fill("admin")
+    page.locator("input[type=password]").fill("not the password")
+    page.locator("button[type=submit]").click()
+    expect(page.get_by_text("Invalid username or password")).to_be_visible()
+    context.close()
 
 
 def raw_status(url: str, path: str, cookie: str) -> int:
