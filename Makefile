@@ -14,8 +14,9 @@ setup:  ## Both environments, from the hashed locks
 demo: setup  ## Load the sample fleets, build, gate, publish, and serve the dashboards
 	@.venv/bin/fleetmart demo
 
-test: setup lint  ## Lint and all tests
-	.venv/bin/python -m pytest
+test: setup lint  ## Lint and all tests; a browser's have the processors for themselves
+	.venv/bin/python -m pytest --numprocesses=2 --dist=loadfile --ignore=tests/test_browser.py
+	.venv/bin/python -m pytest tests/test_browser.py
 
 soak: setup  ## What takes long by nature: 200 kills at random instants (docs/soak.md), arrival in any order
 	.venv/bin/python -m tests.soak_kills --write docs/soak.md
