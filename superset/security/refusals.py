@@ -1,7 +1,7 @@
 """Who is told to log in first gets no new session with it.
 
 The log-in page reports its events after a second, and is refused. When that answer comes later than the log-in's own,
-the session in it would take the log-in's place, and the person were logged out as soon as logged in.
+a session in it would take the log-in's place, and log the person out again.
 """
 
 from urllib.parse import urlsplit
