@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 PIP_FLAGS := --disable-pip-version-check --no-deps --require-hashes
 
-.PHONY: help setup demo test soak lint docs lock clean
+.PHONY: help setup demo test soak lint audit docs lock clean
 
 help:  ## What can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -15,11 +15,13 @@ demo: setup  ## Load the sample fleets, build, gate, publish, and serve the dash
 	@.venv/bin/fleetmart demo
 
 test: setup lint  ## Lint and all tests; a browser's have the processors for themselves
-	.venv/bin/python -m pytest --numprocesses=2 --dist=loadfile --ignore=tests/test_browser.py
-	.venv/bin/python -m pytest tests/test_browser.py
+	demo=$$(mktemp -d) && trap 'rm -rf "$$demo"' EXIT && \
+	.venv/bin/python -m pytest --demo-home="$$demo" --numprocesses=2 --ignore=tests/test_browser.py --ignore=tests/test_own_work.py && \
+	.venv/bin/python -m pytest --demo-home="$$demo" tests/test_browser.py tests/test_own_work.py
 
-soak: setup  ## What takes long by nature: 200 kills at random instants (docs/soak.md), arrival in any order
+soak: setup  ## What takes long by nature: kills (docs/soak.md), the gate (docs/soak-gate.md), arrival in any order
 	.venv/bin/python -m tests.soak_kills --write docs/soak.md
+	.venv/bin/python -m tests.soak_gate --write docs/soak-gate.md
 	.venv/bin/python -m pytest --hypothesis-profile=soak --timeout=7200 tests/test_arrival_order.py
 
 lint: .venv/made  ## Style of Python and SQL
@@ -27,8 +29,12 @@ lint: .venv/made  ## Style of Python and SQL
 	.venv/bin/ruff format --check .
 	.venv/bin/sqlfluff lint --processes 2 dbt_project/models dbt_project/analyses dbt_project/tests
 
-docs: .venv/made  ## Write docs/marts.md from the marts' own YAML
+audit: .venv/made  ## Known vulnerabilities of what both locks install; offline it says that nobody could be asked
+	@.venv/bin/python .ci/audit_locks.py
+
+docs: .venv/made  ## Write docs/marts.md from the marts' own YAML, docs/rules.md from the gate's rules
 	.venv/bin/python -m orchestration.marts_document docs/marts.md
+	.venv/bin/python -m expectations.rules_document docs/rules.md
 
 lock: .venv/made  ## Renew both locks to the newest allowed versions
 	.venv/bin/uv pip compile pyproject.toml --extra dev $(LOCK_FLAGS) -o requirements.lock

@@ -1,4 +1,6 @@
 -- What one tenant's changed days hold, over the attached warehouse; tenant, days and loads are filled in by the gate.
+create view gate.loads as from gate.arrived where is_new;
+
 create view gate.changed_readings as
 select tenant_id, site_id, device_id, metric, measured_at, load_id, value, invalid_reason
 from warehouse.main.fct_readings

@@ -1,132 +1,78 @@
-"""The suites of the gate, one function each; every expectation carries its reason and its severity.
+"""The suites of the gate, as Great Expectations runs them; what they expect stands in rules.py.
 
-critical withholds the tenant's snapshot, warning publishes with a mark, info is only kept. The rules
-about metrics are made from the registry, so a new metric is guarded without code. Great Expectations
-takes seconds to import: this module is imported only where the gate runs. A suite is about the view or
-table of its name.
+Great Expectations takes seconds to import: this module is imported only where the gate runs. A suite is about one table
+of the schema `gate`: single readings about `readings`, all others about `counts`, which has a row for each of their
+expectations.
 """
-
-from dataclasses import dataclass
 
 import great_expectations as gx
 import great_expectations.expectations as gxe
 from great_expectations.core import ExpectationSuite
 
+from expectations.rules import Rule
+from expectations.scope import Range, Scope
 
-@dataclass(frozen=True)
-class MetricRule:
-    """The registry's range of one metric for one tenant, in the canonical unit."""
-
-    metric: str
-    label: str
-    unit: str | None
-    valid_min: float | None
-    valid_max: float | None
+SUITES = ("arrival", "readings", "cubes", "change")
 
 
-def arrival() -> ExpectationSuite:
-    """What came in: files, rejected rows, devices."""
-    return _suite(
-        "arrival",
-        _none(
-            "mostly_rejected_loads",
-            "critical",
-            "At most a fifth of a load's values is rejected",
-            "A file that is mostly rejected is another file than its source declares.",
-        ),
-        _none(
-            "partly_rejected_loads",
-            "warning",
-            "At most 1 % of a load's values is rejected",
-            "Rejected values are missing from every figure.",
-        ),
-        _none(
-            "unregistered_devices",
-            "warning",
-            "Every device that sends is registered",
-            "Readings of unregistered devices have no unit, no range and no site.",
-        ),
-        _none(
-            "silent_devices",
-            "warning",
-            "Every device in service sent something on the latest day",
-            "A silent device is missing from every figure, and may be broken.",
-        ),
-    )
-
-
-def readings(rules: list[MetricRule]) -> ExpectationSuite:
-    """Single readings: their keys, and the registry's ranges."""
-    keys = ["tenant_id", "site_id", "device_id", "metric", "measured_at", "load_id"]
-    present = [
-        gxe.ExpectColumnValuesToNotBeNull(
-            column=column,
-            severity="critical",
-            meta=_meta(f"Every reading has its {column}", "A reading that cannot be placed is counted wrongly."),
-        )
-        for column in keys
+def suites_of(scope: Scope) -> list[tuple[ExpectationSuite, str]]:
+    """The suites, each with the table that it is about."""
+    by_suite = {name: [rule for rule in scope.counted if rule.suite == name] for name in SUITES}
+    return [
+        (counted("arrival", by_suite["arrival"]), "counts"),
+        (readings(scope.single, scope.ranges), "readings"),
+        (counted("sensors", by_suite["readings"]), "counts"),
+        (counted("cubes", by_suite["cubes"]), "counts"),
+        (counted("change", by_suite["change"]), "counts"),
     ]
-    unique = gxe.ExpectCompoundColumnsToBeUnique(
-        column_list=["tenant_id", "device_id", "metric", "measured_at"],
-        severity="critical",
-        meta=_meta("An instant of a sensor is counted once", "A replay must not double the counts."),
-    )
-    ranges = [
+
+
+def counted(name: str, rules: list[Rule]) -> ExpectationSuite:
+    """Expectations about what was counted: the share of what is not as it should be."""
+    return ExpectationSuite(name=name, expectations=[_share_is_small(rule) for rule in rules])
+
+
+def readings(rules: list[Rule], ranges: list[Range]) -> ExpectationSuite:
+    """Single readings: their keys, and the registry's ranges."""
+    present = [
+        gxe.ExpectColumnValuesToNotBeNull(column=rule.part, severity=rule.severity, meta=_meta(rule), **_mostly(rule))
+        for rule in rules
+    ]
+    within = [
         gxe.ExpectColumnValuesToBeBetween(
             column="value",
-            min_value=rule.valid_min,
-            max_value=rule.valid_max,
-            mostly=0.99,
-            row_condition=gx.expectations.row_conditions.Column("metric") == rule.metric,
-            severity="warning",
-            meta=_meta(
-                f"99 % of {rule.label} within {_range(rule)}",
-                "Values outside the registry's range are left out of every figure.",
-                rule.metric,
-            ),
+            min_value=one.valid_min,
+            max_value=one.valid_max,
+            row_condition=gx.expectations.row_conditions.Column("metric") == one.rule.metric,
+            severity=one.rule.severity,
+            meta=_meta(one.rule, f"{100 * (1 - one.rule.max_share):.4g} % of {one.label} within {_range(one)}"),
+            **_mostly(one.rule),
         )
-        for rule in rules
-        if (rule.valid_min, rule.valid_max) != (None, None)
+        for one in ranges
+        if (one.valid_min, one.valid_max) != (None, None)
     ]
-    return _suite("readings", *present, unique, *ranges)
+    return ExpectationSuite(name="readings", expectations=[*present, *within])
 
 
-def cubes() -> ExpectationSuite:
-    """The cubes: every reading counted once at every grain, and figures that can be."""
-    misleads = "A cube that loses or doubles readings misleads."
-    return _suite(
-        "cubes",
-        _none("hourly_mismatches", "critical", "Hours count every reading once", misleads),
-        _none("daily_mismatches", "critical", "Days count every reading once", misleads),
-        _none(
-            "fleet_mismatches",
-            "critical",
-            "The fleet's line counts every reading once",
-            "The executive's figures must add up.",
-        ),
-        _none(
-            "impossible_figures",
-            "critical",
-            "Averages lie between minimum and maximum, shares between 0 and 1",
-            "A figure that cannot be is a defect of the build.",
-        ),
+def _share_is_small(rule: Rule) -> gxe.Expectation:
+    return gxe.ExpectColumnMaxToBeBetween(
+        column="share",
+        max_value=rule.max_share,
+        row_condition=gx.expectations.row_conditions.Column("expectation") == rule.key,
+        severity=rule.severity,
+        meta=_meta(rule),
     )
 
 
-def _suite(name: str, *expectations: gxe.Expectation) -> ExpectationSuite:
-    return ExpectationSuite(name=name, expectations=list(expectations))
+def _mostly(rule: Rule) -> dict[str, float]:
+    return {"mostly": 1 - rule.max_share} if rule.max_share else {}
 
 
-def _none(column: str, severity: str, rule: str, why: str) -> gxe.Expectation:
-    """The view's one row counts what must not be in this column."""
-    return gxe.ExpectColumnMaxToBeBetween(column=column, max_value=0, severity=severity, meta=_meta(rule, why))
+def _meta(rule: Rule, sentence: str | None = None) -> dict[str, str | None]:
+    return {"key": rule.key, "rule": sentence or rule.sentence, "why": rule.why, "metric": rule.metric}
 
 
-def _meta(rule: str, why: str, metric: str | None = None) -> dict[str, str | None]:
-    return {"rule": rule, "why": why, "metric": metric}
-
-
-def _range(rule: MetricRule) -> str:
-    low = "…" if rule.valid_min is None else f"{rule.valid_min:g}"
-    high = "…" if rule.valid_max is None else f"{rule.valid_max:g}"
-    return f"{low} to {high} {rule.unit or ''}".strip()
+def _range(one: Range) -> str:
+    low = "…" if one.valid_min is None else f"{one.valid_min:g}"
+    high = "…" if one.valid_max is None else f"{one.valid_max:g}"
+    return f"{low} to {high} {one.unit or ''}".strip()

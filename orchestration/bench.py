@@ -18,7 +18,8 @@ import duckdb
 from orchestration.errors import FleetmartError
 from orchestration.ledger import rows as ledger_rows
 from orchestration.settings import Settings
-from orchestration.simulate import Fleet, simulate
+from orchestration.simulate import simulate
+from orchestration.simulate_fleet import Fleet
 
 FLEETMART = str(Path(sys.executable).with_name("fleetmart"))
 PLAIN = """
@@ -71,10 +72,13 @@ def bench_load(folder: Path, millions: list[int], report: Callable[[str], None])
     return [_bench_size(folder / f"{size}m", size * 1_000_000, report) for size in sorted(millions)]
 
 
-def delivered(folder: Path, readings: int, report: Callable[[str], None]) -> tuple[Fleet, int, Path]:
+def delivered(
+    folder: Path, readings: int, report: Callable[[str], None], fleet: Fleet = FLEET
+) -> tuple[Fleet, int, Path]:
     """Simulate at least so many readings anew, in the landing folders of a home: the fleet, its readings, the home."""
     shutil.rmtree(folder, ignore_errors=True)
-    fleet = dataclasses.replace(FLEET, days=math.ceil(readings / A_DAY))
+    a_day = fleet.tenants * fleet.devices * fleet.metrics * fleet.steps
+    fleet = dataclasses.replace(fleet, days=math.ceil(readings / a_day))
     truth = simulate(fleet, folder / "fleet", report)
     home = folder / "home"
     shutil.copytree(folder / "fleet" / "landing", home / "landing", copy_function=os.link)
@@ -104,9 +108,10 @@ def _last_published(home: Path) -> datetime:
     return datetime.fromisoformat(found[0]["published_at"]).replace(tzinfo=UTC)
 
 
-def deliver_minute(fleet: Fleet, home: Path) -> None:
-    """A reading of every device and metric, in the last minutes of the fleet's last day: one file a tenant."""
-    instant = datetime.combine(fleet.start, datetime.min.time()) + timedelta(days=fleet.days, minutes=-1)
+def deliver_minute(fleet: Fleet, home: Path, before_last: int = 0) -> None:
+    """A reading of every device and metric, so many minutes before the fleet's last one: one file a tenant."""
+    end = datetime.combine(fleet.start, datetime.min.time()) + timedelta(days=fleet.days)
+    instant = end - timedelta(minutes=1 + before_last)
     measured_at = f"{instant:%Y-%m-%dT%H:%M:%SZ}"
     names = [(metric.name, metric.unit) for metric in fleet.catalogue]
     for number in range(fleet.tenants):
@@ -116,7 +121,9 @@ def deliver_minute(fleet: Fleet, home: Path) -> None:
             for metric, unit in names
         ]
         header = "tenant_id,site_id,device_id,metric,measured_at,value,unit"
-        (home / "landing" / "simulated" / f"minute-{number}.csv").write_text("\n".join([header, *lines]) + "\n")
+        (home / "landing" / "simulated" / f"minute-{number}-{before_last}.csv").write_text(
+            "\n".join([header, *lines]) + "\n"
+        )
 
 
 def timed(command: list[str], home: Path, may_reject: bool = False) -> Timed:

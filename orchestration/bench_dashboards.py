@@ -12,8 +12,9 @@ from typing import Any
 
 import duckdb
 
-from orchestration.publish import current_snapshot
+from orchestration.published_records import current_records
 from orchestration.registry import Registry
+from orchestration.serving import current_snapshot
 from orchestration.settings import ROOT, Settings
 
 sys.path.insert(0, str(ROOT / "superset"))
@@ -76,7 +77,8 @@ def opened(settings: Settings, tenant_id: str) -> duckdb.DuckDBPyConnection:
     connection.execute(f"attach '{current_snapshot(settings, tenant_id)}' as marts (read_only)")
     Registry(settings.registry).write_to(connection, [])
     connection.execute(FROM_READINGS.read_text())
-    connection.execute("use marts.main")
+    connection.execute(f"attach '{current_records(settings, tenant_id)}' as records (read_only)")
+    connection.execute("set search_path = 'marts.main,records.main'")
     return connection
 
 

@@ -22,8 +22,8 @@ import duckdb
 
 from orchestration.bench import FLEETMART, Timed, machine, timed
 from orchestration.errors import FleetmartError
-from orchestration.publish import current_snapshot
 from orchestration.questions import WAREHOUSE, questions
+from orchestration.serving import current_snapshot
 from orchestration.settings import Settings
 from orchestration.simulate_trucks import FLEETS, SOURCES, TENANT, Trucks, simulate_trucks
 

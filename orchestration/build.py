@@ -6,7 +6,7 @@ full refresh, because every partition may read differently under new rules.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -27,6 +27,11 @@ Partition = tuple[str, str]
 # Readings that one run of dbt takes: what must be put in order then fits into the memory of a step.
 CHUNK_READINGS = 5_000_000
 SCOPES = ("touched_partitions", "carried_partitions", "touched_days", "changed_days", "touched_months")
+# Loads up to this batch are in the build; a batch that a crash broke off is closed, or begun anew, by the next load.
+LAST_WHOLE_BATCH = (
+    "coalesce((select min(batch_id) - 1 from loads where status in ('reading', 'staged')), "
+    "(select max(batch_id) from batches), 0)"
+)
 LAKE_PARTITIONS = pa.schema([("tenant_id", pa.string()), ("day", pa.date32()), ("reading_count", pa.int64())])
 
 
@@ -62,6 +67,19 @@ def latest_build(settings: Settings) -> Build | None:
     if not found or found[0]["status"] != "built":
         return None
     return Build(found[0]["build_id"], 0, bool(found[0]["full_refresh"]))
+
+
+def candidate_digest(settings: Settings) -> str:
+    """A digest that differs after any change of the warehouse, at a cost that does not grow with it.
+
+    DuckDB numbers its checkpoints in the file's headers, its first 12 kB; what is not in a checkpoint is in the log
+    beside the file (https://duckdb.org/docs/stable/internals/storage).
+    """
+    log = settings.warehouse.with_name(f"{settings.warehouse.name}.wal")
+    with settings.warehouse.open("rb") as file:
+        digest = hashlib.sha256(file.read(3 * 4096))
+    digest.update(log.read_bytes() if log.exists() else b"")
+    return digest.hexdigest()
 
 
 def build(
@@ -122,13 +140,17 @@ def candidate(
                 "Nothing was loaded yet, so there is nothing to build. Put files into "
                 f"{settings.landing}/<source>/ and run `fleetmart load`."
             )
-        full_refresh = full_refresh or inputs != _built_inputs(settings) or _broke_off_anew(settings)
-        touched = _touched(settings, lake_files, full_refresh, span)
+        waiting = _waiting(settings)
+        # a day that a replay emptied was the edge of the data, or within it: what was silent around it is not known
+        emptied = waiting - _partitions(lake_files)
+        is_other = inputs != _built_inputs(settings) or _broke_off_anew(settings)
+        full_refresh = full_refresh or is_other or bool(emptied)
+        touched = _touched(lake_files, waiting, full_refresh, span)
         standing = latest_build(settings)
         if not touched and standing:
             yield standing
             return
-        build_id = _start(settings, inputs, touched, full_refresh)
+        build_id = _start(settings, inputs, [*touched, *sorted(emptied)], full_refresh)
         measure(settings)
         chunks = _chunks(touched, lake_files)
         new = Build(build_id, len(touched), full_refresh, len(chunks))
@@ -220,11 +242,20 @@ def _broke_off_anew(settings: Settings) -> bool:
     return bool(found)
 
 
+def _partitions(lake_files: Iterable[lake.LakeFile]) -> set[Partition]:
+    return {(file.tenant_id, str(file.reading_date)) for file in lake_files}
+
+
 def _touched(
-    settings: Settings, lake_files: list[lake.LakeFile], full_refresh: bool, span: Span | None
+    lake_files: list[lake.LakeFile], waiting: set[Partition], full_refresh: bool, span: Span | None
 ) -> list[Partition]:
     if full_refresh:
-        return sorted({(file.tenant_id, str(file.reading_date)) for file in lake_files})
+        return sorted(_partitions(lake_files))
+    return sorted(waiting | _partitions(file for file in lake_files if span and span.holds(file)))
+
+
+def _waiting(settings: Settings) -> set[Partition]:
+    """Partitions that loads touched since they were built, or whose day has come."""
     found = rows(
         settings,
         "select distinct p.tenant_id, reading_date from load_partitions p join loads using (load_id) "
@@ -234,15 +265,15 @@ def _touched(
         "where reading_date > substr(b.started_at, 1, 10) and reading_date <= substr(?, 1, 10)",
         now(),
     )
-    asked = {(file.tenant_id, str(file.reading_date)) for file in lake_files if span and span.holds(file)}
-    return sorted({(row["tenant_id"], row["reading_date"]) for row in found} | asked)
+    return {(row["tenant_id"], row["reading_date"]) for row in found}
 
 
 def _start(settings: Settings, inputs: str, touched: list[Partition], full_refresh: bool) -> int:
     with ledger(settings) as connection:
         connection.execute("update builds set status = 'abandoned' where status = 'running'")
         build_id = connection.execute(
-            "insert into builds (status, inputs, full_refresh, started_at) values ('running', ?, ?, ?)",
+            "insert into builds (status, inputs, full_refresh, started_at, last_batch_id) "
+            f"values ('running', ?, ?, ?, {LAST_WHOLE_BATCH})",
             (inputs, full_refresh, now()),
         ).lastrowid
         connection.executemany("insert into build_partitions values (?, ?, ?)", [(build_id, *t) for t in touched])
@@ -252,10 +283,10 @@ def _start(settings: Settings, inputs: str, touched: list[Partition], full_refre
 def _finish(settings: Settings, build_id: int) -> None:
     with ledger(settings) as connection:
         connection.execute(
-            "update load_partitions set build_id = ? where "
+            "update load_partitions set build_id = ?1, first_build_id = coalesce(first_build_id, ?1) where "
             "(tenant_id, reading_date) in "
-            "(select tenant_id, reading_date from build_partitions where build_id = ?)",
-            (build_id, build_id),
+            "(select tenant_id, reading_date from build_partitions where build_id = ?1)",
+            (build_id,),
         )
         connection.execute("update builds set status = 'built', finished_at = ? where build_id = ?", (now(), build_id))
 

@@ -21,9 +21,11 @@ def bound(command: list[str], end: signal.Signals = signal.SIGKILL) -> list[str]
 def dbt() -> None:
     """Be dbt, bound to whoever started it: an orphan would go on writing the warehouse (`fleetmart-dbt`).
 
-    Without arguments it waits for them as a line of JSON, so that it can be started before they are known.
+    Without arguments it waits for them as a line of JSON, so that it can be started before they are known. The
+    profile's warehouse is in the folder in which dbt runs, FLEETMART_HOME.
     """
     _bind(os.getppid(), signal.SIGKILL)
+    os.chdir(os.environ["FLEETMART_HOME"])
     from dbt.cli.main import cli
 
     arguments = sys.argv[1:] or json.loads(sys.stdin.readline() or "null")

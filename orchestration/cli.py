@@ -5,24 +5,31 @@ Exit 0: done. 1: the work failed, or something was not taken in or withheld. 2: 
 """
 
 import dataclasses
-import json
 import sys
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
 
+from orchestration.cli_answers import (
+    as_json,
+    exit_for,
+    give,
+    report,
+    show_check,
+    show_list,
+    show_pairs,
+    show_pull,
+    show_rows,
+    show_status,
+)
+from orchestration.cli_embedding import embed_key, embed_token, portal
+from orchestration.cli_quality import quality, roll_tenant_back, who
+from orchestration.cli_superset import superset, tenant
 from orchestration.errors import FleetmartError, WrongUse, is_for_want_of_room
 from orchestration.settings import Settings
-
-SHOWN_NAMES = 10
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
 
 
 class FleetmartGroup(click.Group):
@@ -66,9 +73,9 @@ def demo(no_serve: bool, as_json: bool) -> None:
     from orchestration.status import status as current_status
 
     settings = Settings()
-    run_demo(settings, not no_serve, _report)
+    run_demo(settings, not no_serve, report)
     if no_serve:
-        _answer(current_status(settings), as_json, _show_status)
+        give(current_status(settings), as_json, show_status)
 
 
 @main.command()
@@ -85,9 +92,9 @@ def load(source: str | None, files: tuple[Path, ...], as_json: bool) -> None:
     settings = Settings()
     if source:
         deliver(settings, source, files)
-    loaded = load_waiting(settings, _report)
-    _answer(dataclasses.asdict(loaded), as_json, _show_pairs)
-    _exit_for(loaded.problems)
+    loaded = load_waiting(settings, report)
+    give(dataclasses.asdict(loaded), as_json, show_pairs)
+    exit_for(loaded.problems)
 
 
 @main.command()
@@ -97,7 +104,7 @@ def listen(source: str, as_json: bool) -> None:
     """Put the messages of SOURCE's MQTT broker into landing, each once, until Ctrl-C."""
     from orchestration.listen import listen as run_listen
 
-    _answer(dataclasses.asdict(run_listen(Settings(), source, _report)), as_json, _show_pairs)
+    give(dataclasses.asdict(run_listen(Settings(), source, report)), as_json, show_pairs)
 
 
 @main.command()
@@ -107,7 +114,7 @@ def build(full_refresh: bool, as_json: bool) -> None:
     """Rebuild the marts' partitions that new loads touched."""
     from orchestration.build import build as run_build
 
-    _answer(dataclasses.asdict(run_build(Settings(), full_refresh, _report)), as_json, _show_pairs)
+    give(dataclasses.asdict(run_build(Settings(), full_refresh, report)), as_json, show_pairs)
 
 
 @main.command()
@@ -116,20 +123,30 @@ def gate(as_json: bool) -> None:
     """Judge the latest build, tenant by tenant."""
     from expectations.gate import gate as run_gate
 
-    verdicts = run_gate(Settings(), _report)
-    _answer({"verdicts": [dataclasses.asdict(verdict) for verdict in verdicts]}, as_json, _show_list("verdicts"))
-    _exit_for([f"{v.tenant_id} failed {v.critical_failures} critical expectations" for v in verdicts if not v.passed])
+    verdicts = run_gate(Settings(), report)
+    give({"verdicts": [dataclasses.asdict(verdict) for verdict in verdicts]}, as_json, show_list("verdicts"))
+    exit_for([f"{v.tenant_id} failed {v.critical_failures} critical expectations" for v in verdicts if not v.passed])
 
 
 @main.command()
+@click.option("--rollback", is_flag=True, help="Go back to an earlier snapshot, and hold newer ones back.")
+@click.option("--tenant", help="Whose snapshot to roll back.")
+@click.option("--to", "build_id", type=int, help="Build to roll back to; by default the one before.")
+@click.option("--why", help="The reason of a roll-back, for the record.")
+@who
 @as_json
-def publish(as_json: bool) -> None:
-    """Make what passed the gate what people see."""
+def publish(rollback: bool, tenant: str | None, build_id: int | None, why: str | None, who: str, as_json: bool) -> None:
+    """Make what passed the gate what people see; or, with --rollback, what a tenant saw before."""
     from orchestration.publish import publish_all
 
-    published = publish_all(Settings(), _report)
-    _answer(dataclasses.asdict(published), as_json, _show_list("snapshots"))
-    _exit_for(published.withheld)
+    if rollback:
+        return roll_tenant_back(tenant, build_id, who, why, as_json)
+    if tenant or build_id or why:
+        raise WrongUse("--tenant, --to and --why belong to --rollback.")
+
+    published = publish_all(Settings(), report)
+    give(dataclasses.asdict(published), as_json, show_list("snapshots"))
+    exit_for(published.withheld)
 
 
 @main.command()
@@ -138,9 +155,9 @@ def run(as_json: bool) -> None:
     """Do all that is waiting: load, build, gate, publish."""
     from orchestration.run import run_waiting
 
-    done = run_waiting(Settings(), _report)
-    _answer(dataclasses.asdict(done), as_json, lambda answer: _show_list("snapshots")(answer["published"]))
-    _exit_for(done.problems)
+    done = run_waiting(Settings(), report)
+    give(dataclasses.asdict(done), as_json, lambda answer: show_list("snapshots")(answer["published"]))
+    exit_for(done.problems)
 
 
 @main.command()
@@ -163,9 +180,9 @@ def backfill(
     if not full_refresh and first > last:
         raise WrongUse(f"--from {first:%Y-%m-%d} is after --to {last:%Y-%m-%d}.")
     span = None if full_refresh else Span(first.date(), last.date(), tenant)
-    done = rebuild(Settings(), span, _report)
-    _answer(dataclasses.asdict(done), as_json, lambda answer: _show_list("snapshots")(answer["published"]))
-    _exit_for(done.published.withheld)
+    done = rebuild(Settings(), span, report)
+    give(dataclasses.asdict(done), as_json, lambda answer: show_list("snapshots")(answer["published"]))
+    exit_for(done.published.withheld)
 
 
 @main.group(invoke_without_command=True)
@@ -186,17 +203,18 @@ def simulate(
     """Write a fleet of any size as landing files, with its registry, its source, and the truth about its faults."""
     if context.invoked_subcommand:
         return
-    from orchestration.simulate import FAULTS, Fleet
     from orchestration.simulate import simulate as run_simulate
+    from orchestration.simulate_faults import FAULTS
+    from orchestration.simulate_fleet import Fleet
 
     named = {"all": tuple(FAULTS), "none": ()}
     kinds = named[faults] if faults in named else tuple(filter(None, faults.split(",")))
     fleet = Fleet(**size, start=start.date(), faults=kinds)
     folder = (folder or Settings().home / "simulated").absolute()
-    truth = run_simulate(fleet, folder, _report)
+    truth = run_simulate(fleet, folder, report)
     _report_how_to_load(folder)
     answer = {"folder": str(folder), "files": truth.files, "rows": truth.rows, "faults": len(truth.faults)}
-    _answer(answer, as_json, _show_pairs)
+    give(answer, as_json, show_pairs)
 
 
 @simulate.command("trucks")
@@ -213,13 +231,13 @@ def simulate_trucks(folder: Path | None, start: datetime, as_json: bool, **size:
     from orchestration.simulate_trucks import simulate_trucks as run_simulate
 
     folder = (folder or Settings().home / "trucks").absolute()
-    truth = run_simulate(Trucks(**size, start=start.date()), folder, _report)
+    truth = run_simulate(Trucks(**size, start=start.date()), folder, report)
     _report_how_to_load(folder)
-    _answer({"folder": str(folder), **dataclasses.asdict(truth)}, as_json, _show_pairs)
+    give({"folder": str(folder), **dataclasses.asdict(truth)}, as_json, show_pairs)
 
 
 def _report_how_to_load(folder: Path) -> None:
-    _report(
+    report(
         f"To load it, set FLEETMART_SOURCES={folder / 'sources'} and FLEETMART_REGISTRY={folder / 'registry'}, "
         f"copy {folder / 'landing'} into the home, and run `fleetmart run`."
     )
@@ -239,11 +257,11 @@ def bench_load(millions: tuple[int, ...], write: Path | None, as_json: bool) -> 
     from orchestration.bench import bench_folder, table
     from orchestration.bench import bench_load as run_bench
 
-    results = run_bench(bench_folder(), list(millions), _report)
+    results = run_bench(bench_folder(), list(millions), report)
     if write:
         write.write_text(table(results))
     answer = {"results": [dataclasses.asdict(one) | {"ratio": one.ratio} for one in results]}
-    _answer(answer, as_json, lambda _: click.echo(table(results)))
+    give(answer, as_json, lambda _: click.echo(table(results)))
 
 
 @bench.command("cubes")
@@ -256,11 +274,11 @@ def bench_cubes(millions: tuple[int, ...], write: Path | None, as_json: bool) ->
     from orchestration.bench_cubes import bench_cubes as run_bench
     from orchestration.bench_cubes import table
 
-    results = run_bench(bench_folder() / "cubes", list(millions), _report)
+    results = run_bench(bench_folder() / "cubes", list(millions), report)
     if write:
         write.write_text(table(results))
     answer = {"results": [dataclasses.asdict(one) | {"ratio": one.ratio} for one in results]}
-    _answer(answer, as_json, lambda _: click.echo(table(results)))
+    give(answer, as_json, lambda _: click.echo(table(results)))
 
 
 @bench.command("tsbs")
@@ -273,10 +291,35 @@ def bench_tsbs(millions: float, write: Path | None, as_json: bool) -> None:
     from orchestration.bench_tsbs import bench_tsbs as run_bench
     from orchestration.bench_tsbs import table
 
-    result = run_bench(bench_folder() / "tsbs", millions, _report)
+    result = run_bench(bench_folder() / "tsbs", millions, report)
     if write:
         write.write_text(table(result))
-    _answer(dataclasses.asdict(result) | result.ratios, as_json, lambda _: click.echo(table(result)))
+    give(dataclasses.asdict(result) | result.ratios, as_json, lambda _: click.echo(table(result)))
+
+
+@bench.command("serve")
+@click.option("--millions", type=click.FloatRange(0, min_open=True), default=100, show_default=True, help="Readings.")
+@click.option("--tenants", type=click.IntRange(1), default=10, show_default=True)
+@click.option("--people", type=click.IntRange(1), default=50, show_default=True)
+@click.option("--every", type=click.FloatRange(0, min_open=True), default=20, show_default=True, help="Seconds.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), default=10, show_default=True)
+@click.option("--server", "servers", multiple=True, metavar="WxT", help="Workers and threads, such as 2x8; repeatable.")
+@click.option("--plain/--no-plain", default=True, show_default=True, help="Compare with a plain Superset.")
+@click.option("--write", type=click.Path(path_type=Path), help="File for the table, such as docs/bench-serve.md.")
+@as_json
+def bench_serve(servers: tuple[str, ...], plain: bool, write: Path | None, as_json: bool, **size: Any) -> None:
+    """People at the dashboards while the pipeline publishes, beside a plain Superset on one shared file."""
+    from orchestration.bench import bench_folder
+    from orchestration.bench_serve import Size, table, workers_and_threads
+    from orchestration.bench_serve import bench_serve as run_bench
+
+    chosen = Size(readings=int(1_000_000 * size.pop("millions")), **size)
+    results = run_bench(bench_folder() / "serve", chosen, workers_and_threads(servers), plain, report)
+    if write:
+        write.write_text(table(chosen, results))
+    answer = {"results": [dataclasses.asdict(one) for one in results]}
+    give(answer, as_json, lambda _: click.echo(table(chosen, results)))
+    exit_for([error for one in results if one.server == "Fleetmart" for error in one.errors])
 
 
 @main.command()
@@ -285,7 +328,7 @@ def maintain(as_json: bool) -> None:
     """Make few files of the lake's many, and delete those that no recent version needs."""
     from orchestration.run import maintain as run_maintain
 
-    _answer(dataclasses.asdict(run_maintain(Settings())), as_json, _show_pairs)
+    give(dataclasses.asdict(run_maintain(Settings())), as_json, show_pairs)
 
 
 @main.command()
@@ -295,8 +338,8 @@ def serve(as_json: bool) -> None:
     from orchestration.demo import serve as run_serve
 
     settings = Settings()
-    run_serve(settings, _report)
-    _answer({"stopped": True}, as_json, lambda answer: None)
+    run_serve(settings, report)
+    give({"stopped": True}, as_json, lambda answer: None)
 
 
 @main.command()
@@ -305,7 +348,7 @@ def status(as_json: bool) -> None:
     """Say what is loaded, built, gated, published and served."""
     from orchestration.status import status as current_status
 
-    _answer(current_status(Settings()), as_json, _show_status)
+    give(current_status(Settings()), as_json, show_status)
 
 
 @main.command()
@@ -317,10 +360,10 @@ def sql(statement: str, tenant: str, as_json: bool) -> None:
     from orchestration.snapshot_sql import query
 
     answer = query(Settings(), statement, tenant)
-    _answer(
+    give(
         {"columns": answer.columns, "rows": answer.rows},
         as_json,
-        lambda found: _show_rows(found["columns"], found["rows"]),
+        lambda found: show_rows(found["columns"], found["rows"]),
     )
 
 
@@ -341,7 +384,7 @@ def source_list(as_json: bool) -> None:
         raise FleetmartError(
             f"No source is declared in {settings.sources}; `fleetmart source infer FILE` proposes one."
         )
-    _answer({"sources": found}, as_json, _show_list("sources"))
+    give({"sources": found}, as_json, show_list("sources"))
 
 
 @source.command("check")
@@ -354,10 +397,10 @@ def source_check(source: str, file: Path, name: str | None, as_json: bool) -> No
     from orchestration.source_check import check
 
     checked = check(Settings(), source, file, name)
-    _answer(dataclasses.asdict(checked), as_json, _show_check)
+    give(dataclasses.asdict(checked), as_json, show_check)
     if checked.refusal:
-        _exit_for([f"{file}: {checked.refusal}; a load would set it aside."])
-    _exit_for([f"{checked.rejected_count:,} rows or values would be rejected."] if checked.rejected_count else [])
+        exit_for([f"{file}: {checked.refusal}; a load would set it aside."])
+    exit_for([f"{checked.rejected_count:,} rows or values would be rejected."] if checked.rejected_count else [])
 
 
 @source.command("infer")
@@ -368,7 +411,7 @@ def source_infer(file: Path, as_json: bool) -> None:
     from orchestration.infer_source import infer
 
     proposal = infer(file, Settings().memory_limit)
-    _answer(dataclasses.asdict(proposal), as_json, lambda answer: click.echo(answer["yaml"], nl=False))
+    give(dataclasses.asdict(proposal), as_json, lambda answer: click.echo(answer["yaml"], nl=False))
 
 
 @main.group()
@@ -383,103 +426,9 @@ def registry_pull(dry_run: bool, as_json: bool) -> None:
     """Replace the tables that database.yml declares by what the database says now, all or none."""
     from orchestration.registry_pull import pull
 
-    done = pull(Settings(), dry_run, _report)
-    _answer({**dataclasses.asdict(done), "changes": done.changes}, as_json, _show_pull)
+    done = pull(Settings(), dry_run, report)
+    give({**dataclasses.asdict(done), "changes": done.changes}, as_json, show_pull)
 
 
-def _report(line: str) -> None:
-    click.echo(line, err=True)
-
-
-def _answer(answer: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:
-    if as_json:
-        click.echo(json.dumps(answer, default=str))
-    else:
-        show(answer)
-
-
-def _exit_for(problems: list[str]) -> None:
-    for problem in problems:
-        click.echo(f"fleetmart: {problem}", err=True)
-    if problems:
-        sys.exit(1)
-
-
-def _show_rows(columns: list[str], rows: list[Any]) -> None:
-    table = Table(*columns, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row))
-    # A pipe has no width: wrapping there would break lines that another program reads.
-    Console(width=None if sys.stdout.isatty() else 10_000).print(table)
-
-
-def _show_pairs(answer: dict[str, Any]) -> None:
-    for key, value in answer.items():
-        if not isinstance(value, list):
-            click.echo(f"{key.replace('_', ' ')}: {value}")
-
-
-def _show_list(key: str) -> Callable[[dict[str, Any]], None]:
-    def show(answer: dict[str, Any]) -> None:
-        found = answer[key]
-        if not found:
-            click.echo(f"No new {key}.")
-            return
-        _show_rows(list(found[0]), [tuple(row.values()) for row in found])
-
-    return show
-
-
-def _show_check(answer: dict[str, Any]) -> None:
-    click.echo(
-        f"{answer['file']} as {answer['source']}: {answer['rows']:,} rows, {answer['readings']:,} readings, "
-        f"{answer['empty']:,} empty values, {answer['rejected_count']:,} rejected"
-    )
-    for title, rows in (
-        ("First readings", answer["first_readings"]),
-        ("Readings by metric", answer["metrics"]),
-        ("Rejected", answer["rejected"]),
-    ):
-        if rows:
-            click.echo(f"\n{title}")
-            shown = [tuple(value[:80] if isinstance(value, str) else value for value in row.values()) for row in rows]
-            _show_rows(list(rows[0]), shown)
-    for kind, names in answer["unregistered"].items():
-        more = f" and {len(names) - SHOWN_NAMES:,} more (--json has all)" if len(names) > SHOWN_NAMES else ""
-        click.echo(f"\nNot in the registry, kept and flagged: {kind}: {', '.join(names[:SHOWN_NAMES])}{more}")
-    if answer["unused_columns"]:
-        unused = ", ".join(f"'{column}'" for column in answer["unused_columns"])
-        click.echo(f"\nColumns that the source does not read: {unused}")
-    if answer["absent_columns"]:
-        absent = ", ".join(f"'{column}'" for column in answer["absent_columns"])
-        click.echo(f"\nColumns that the source names and no document has: {absent}")
-
-
-def _show_pull(answer: dict[str, Any]) -> None:
-    columns = ["table", "rows", "added", "changed", "removed"]
-    _show_rows(columns, [[table[column] for column in columns] for table in answer["tables"]])
-    for table in answer["tables"]:
-        if keys := table["removed_keys"]:
-            more = ", …" if table["removed"] > len(keys) else ""
-            click.echo(f"removed from {table['table']}: {', '.join(keys)}{more}")
-    click.echo(f"{answer['changes']:,} changes{' would be made' if answer['dry_run'] else ''}")
-
-
-def _show_status(answer: dict[str, Any]) -> None:
-    loaded, built = answer["loaded"], answer["built"]
-    click.echo(f"home       {answer['home']}")
-    click.echo(
-        f"loaded     {loaded['files']} files, {loaded['readings']:,} readings, {loaded['rejected']:,} rejected, "
-        f"{loaded['set_aside_files']} files set aside, {loaded['waiting_files']} waiting"
-    )
-    click.echo(f"built      {_built_line(built)}")
-    for verdict in answer["gated"]:
-        click.echo(f"gated      {verdict['tenant_id']}: build {verdict['build_id']} {verdict['verdict']}")
-    for snapshot in answer["published"]:
-        click.echo(f"published  {snapshot['tenant_id']}: {snapshot['current']}, {snapshot['published_at']}")
-    for name, server in answer["served"].items():
-        click.echo(f"served     {name}: {server['url']} {'answers' if server['answers'] else 'does not answer'}")
-
-
-def _built_line(built: dict[str, Any] | None) -> str:
-    return f"build {built['build_id']} {built['status']}, {built['finished_at'] or 'not ended'}" if built else "never"
+for command in (quality, superset, tenant, embed_token, embed_key, portal):
+    main.add_command(command)

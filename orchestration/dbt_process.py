@@ -36,7 +36,6 @@ class Dbt:
         self._process = subprocess.Popen(
             [DBT],
             env=os.environ | dbt_environment(self._settings) | {"DBT_TARGET_PATH": str(self._target)},
-            cwd=DBT_PROJECT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -13,18 +13,18 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from orchestration.arrivals import digests
 from orchestration.child import bound
 from orchestration.dbt_process import Dbt, dbt_environment
 from orchestration.errors import FleetmartError
 from orchestration.landing import deliver
-from orchestration.ledger import rows
-from orchestration.load import content_id
+from orchestration.load import is_loaded
 from orchestration.models_page import newest_model, write_models_page
 from orchestration.people import ensure_credentials, ensure_secrets
 from orchestration.settings import ROOT, Settings
+from orchestration.superset_process import SUPERSET_PYTHON, ask_superset
 
 SAMPLE = ROOT / "orchestration" / "sample"
-SUPERSET_PYTHON = ROOT / ".venv-superset" / "bin" / "python"
 DAGSTER_YAML = """\
 # One run at a time, and within it one writer: the warehouse has a single one.
 concurrency:
@@ -33,6 +33,8 @@ concurrency:
 telemetry:
   enabled: false
 """
+# What the pipeline runs with where people look at the same time: it yields the processors to them.
+YIELDING = ["nice", "-n", "10"]
 Report = Callable[[str], None]
 
 
@@ -52,10 +54,10 @@ def check_ports(settings: Settings) -> None:
 
 def deliver_sample(settings: Settings) -> int:
     """Put the sample fleets' files into landing, those that were loaded already excepted; returns how many."""
-    loaded = {row["load_id"] for row in rows(settings, "select load_id from loads where status = 'loaded'")}
     delivered = 0
     for folder in sorted(path for path in SAMPLE.iterdir() if path.is_dir()):
-        new = [file for file in sorted(folder.iterdir()) if content_id(folder.name, file) not in loaded]
+        files = sorted(folder.iterdir())
+        new = [file for file in files if not is_loaded(settings, folder.name, digests(file, None)[0])]
         delivered += len(deliver(settings, folder.name, new))
     return delivered
 
@@ -80,7 +82,7 @@ def run_in_dagster(settings: Settings, report: Report) -> None:
     command = bound([_tool("dagster"), "job", "execute", "-m", "orchestration.defs", "-j", "everything"])
     with subprocess.Popen(
         command,
-        env=_environment(settings),
+        env=home_environment(settings),
         cwd=settings.home,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -103,24 +105,8 @@ def provision(settings: Settings, report: Report) -> None:
 
     Raises FleetmartError.
     """
-    if not SUPERSET_PYTHON.exists():
-        raise FleetmartError(f"{SUPERSET_PYTHON} is missing: the dashboards' environment. Run `make setup`.")
     write_models_page(settings)
-    with subprocess.Popen(
-        bound([str(SUPERSET_PYTHON), str(ROOT / "superset" / "provision.py")]),
-        env=_environment(settings),
-        cwd=settings.home,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        lines = []
-        for line in process.stdout:
-            lines.append(line.rstrip())
-            if lines[-1].startswith("superset:"):
-                report(lines[-1])
-    if process.returncode:
-        raise FleetmartError("Superset could not be provisioned:\n" + "\n".join(lines[-15:]))
+    ask_superset(["push"], home_environment(settings), report)
 
 
 def demo(settings: Settings, serve_after: bool, report: Report) -> None:
@@ -147,9 +133,13 @@ def serve(settings: Settings, report: Report, provisioned: bool = False) -> None
     if not provisioned:
         prepare(settings, report)
         provision(settings, report)
-    servers = [_start(settings, name, command) for name, command in _servers(settings).items()]
+    commands = server_commands(settings)
+    daemon = commands.pop("dagster-daemon")
+    servers = [start(settings, name, command) for name, command in commands.items()]
     try:
         _wait_until_up(settings, servers, report)
+        # Not earlier: on a new home both of Dagster's would make its tables at once, and one of them would fail.
+        servers.append(start(settings, "dagster-daemon", daemon))
         report(
             f"\nDashboards   http://127.0.0.1:{settings.superset_port}\n"
             f"Dagster      http://127.0.0.1:{settings.dagster_port}\n"
@@ -162,7 +152,7 @@ def serve(settings: Settings, report: Report, provisioned: bool = False) -> None
     except KeyboardInterrupt:
         report("stopping")
     finally:
-        _stop(servers)
+        stop(servers)
 
 
 class _Beside:
@@ -185,7 +175,8 @@ class _Beside:
             raise self._error
 
 
-def _servers(settings: Settings) -> dict[str, list[str]]:
+def server_commands(settings: Settings) -> dict[str, list[str]]:
+    """The command of each server, by its name."""
     module = ["-m", "orchestration.defs"]
     return {
         "superset": [
@@ -195,17 +186,20 @@ def _servers(settings: Settings) -> dict[str, list[str]]:
         "dagster-webserver": [
             _tool("dagster-webserver"), "-h", "127.0.0.1", "-p", str(settings.dagster_port), *module,
         ],
-        "dagster-daemon": [_tool("dagster-daemon"), "run", *module],
+        "dagster-daemon": [*YIELDING, _tool("dagster-daemon"), "run", *module],
     }  # fmt: skip
 
 
-def _start(settings: Settings, name: str, command: list[str]) -> subprocess.Popen:
+def start(
+    settings: Settings, name: str, command: list[str], environment: dict[str, str] | None = None
+) -> subprocess.Popen:
+    """Start a server of this home, as the leader of a process group; what it says goes to logs/<name>.log."""
     logs = settings.home / "logs"
     logs.mkdir(exist_ok=True)
     with (logs / f"{name}.log").open("ab") as log:
         return subprocess.Popen(
             bound(command, signal.SIGTERM),
-            env=_environment(settings),
+            env=home_environment(settings) | (environment or {}),
             cwd=settings.home,
             stdout=log,
             stderr=log,
@@ -214,7 +208,7 @@ def _start(settings: Settings, name: str, command: list[str]) -> subprocess.Pope
         )
 
 
-def _stop(servers: list[subprocess.Popen]) -> None:
+def stop(servers: list[subprocess.Popen]) -> None:
     """Ask each server's whole process group to end, and make it after ten seconds."""
     for kind, patience in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
         for server in servers:
@@ -234,7 +228,7 @@ def _wait_until_up(settings: Settings, servers: list[subprocess.Popen], report: 
     }
     deadline = time.monotonic() + 180
     while waiting:
-        for name in [name for name, url in waiting.items() if _answers(url)]:
+        for name in [name for name, url in waiting.items() if answers(url)]:
             del waiting[name]
             report(f"{name}: up")
         if time.monotonic() > deadline or any(server.poll() is not None for server in servers):
@@ -244,7 +238,8 @@ def _wait_until_up(settings: Settings, servers: list[subprocess.Popen], report: 
         time.sleep(0.5)
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """True when this address answers that all is well."""
     try:
         with urllib.request.urlopen(url, timeout=5) as response:
             return response.status == 200
@@ -252,17 +247,25 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def home_environment(settings: Settings) -> dict[str, str]:
     """Environment of every process that works on this home."""
     return (
         os.environ
         | dbt_environment(settings)
         | {
+            "FLEETMART_BRANDING": str(settings.branding),
             "FLEETMART_SOURCES": str(settings.sources),
             "FLEETMART_REGISTRY": str(settings.registry),
+            "FLEETMART_ASSETS": str(settings.assets),
             "FLEETMART_SUPERSET_PORT": str(settings.superset_port),
             "FLEETMART_DAGSTER_PORT": str(settings.dagster_port),
+            "FLEETMART_SERVER_WORKERS": str(settings.server_workers),
+            "FLEETMART_SERVER_THREADS": str(settings.server_threads),
+            # whose pages may hold embedded dashboards
+            "FLEETMART_PORTAL_PORT": str(settings.portal_port),
             "DAGSTER_HOME": str(settings.dagster_home),
+            # what the steward's desk acts by
+            "FLEETMART_COMMAND": _tool("fleetmart"),
             "SUPERSET_CONFIG_PATH": str(ROOT / "superset" / "superset_config.py"),
             "PYTHONUNBUFFERED": "1",
         }

@@ -137,7 +137,9 @@ select *, completeness - completeness_week_before as completeness_change,
         when invalid_count > 0 then invalid_count || ' invalid readings'
         when stuck_count > 0 then stuck_count || ' readings stuck at one value'
     end as main_issue
-from devices;
+from devices left join (
+    select tenant_id, site_id, device_id, model_name from registry.devices join registry.device_models using (model_id)
+) using (tenant_id, site_id, device_id);
 
 create view cube_headlines_recent as
 with daily as (

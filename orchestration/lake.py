@@ -6,13 +6,15 @@ transaction: after a crash, the table itself says whether the batch is in it.
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, WriterProperties, write_deltalake
 from deltalake.transaction import AddAction
 
 INSTANT = pa.timestamp("us", tz="UTC")
@@ -89,8 +91,49 @@ def add(table: Path, schema: pa.Schema, staged: dict[str, list[Staged]], batch_i
         mode="append",
         schema=Schema.from_arrow(schema),
         partition_by=partition_by,
-        commit_properties=CommitProperties(app_transactions=[Transaction(APPLICATION, batch_id)]),
+        commit_properties=_numbered(batch_id),
     )
+
+
+def replace_readings(
+    table: Path, staged: dict[str, list[Staged]], replaced: list[str], days: tuple[str, str], batch_id: int
+) -> None:
+    """Add the loads' staged readings and remove those of the loads that they replace, in one atomic commit.
+
+    `days` are the first and last that either has readings of: only there are rows looked for. Load ids are made of a
+    source's name and a hash, and days are dates: neither is data.
+    """
+    listed = ", ".join(f"'{load_id}'" for load_id in [*replaced, *staged])
+    files_of_all = [one for files_of_one in staged.values() for one in files_of_one]
+    write_deltalake(
+        table,
+        pa.RecordBatchReader.from_batches(READINGS, _batches(files_of_all)),
+        mode="overwrite",
+        predicate=f"load_id in ({listed}) and reading_date >= '{days[0]}' and reading_date <= '{days[1]}'",
+        writer_properties=WriterProperties(compression="ZSTD"),
+        commit_properties=_numbered(batch_id),
+    )
+
+
+def _batches(staged: list[Staged]) -> Iterator[pa.RecordBatch]:
+    """The rows of staged readings, with the columns that their folders stand for."""
+    for one in staged:
+        keys = {
+            "tenant_id": one.partition["tenant_id"],
+            "reading_date": date.fromisoformat(one.partition["reading_date"]),
+        }
+        for batch in pq.ParquetFile(one.path).iter_batches():
+            columns = [
+                pa.repeat(pa.scalar(keys[field.name], field.type), len(batch))
+                if field.name in keys
+                else batch.column(field.name).cast(field.type)
+                for field in READINGS
+            ]
+            yield pa.record_batch(columns, schema=READINGS)
+
+
+def _numbered(batch_id: int) -> CommitProperties:
+    return CommitProperties(app_transactions=[Transaction(APPLICATION, batch_id)])
 
 
 def has_batch(table: Path, batch_id: int) -> bool:
@@ -101,7 +144,9 @@ def has_batch(table: Path, batch_id: int) -> bool:
 
 
 def take_back_rejected(table: Path, load_ids: list[str]) -> None:
-    """Remove what an interrupted batch left; load ids are made of a source's name and a hash, never of data."""
+    """Remove rejected rows of these loads; load ids are made of a source's name and a hash, never of data."""
+    if not load_ids or not DeltaTable.is_deltatable(str(table)):
+        return
     listed = ", ".join(f"'{load_id}'" for load_id in load_ids)
     DeltaTable(table).delete(f"load_id in ({listed})")
 

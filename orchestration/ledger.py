@@ -13,8 +13,15 @@ from typing import Any
 from orchestration.settings import Settings
 
 SCHEMA = """
+create table if not exists replays (
+    replay_id integer primary key autoincrement, source text not null, who text not null, why text not null,
+    started_at text not null
+);
+create table if not exists replay_tenants (
+    replay_id integer not null references replays, tenant_id text not null, primary key (replay_id, tenant_id)
+);
 create table if not exists batches (
-    batch_id integer primary key autoincrement, started_at text not null
+    batch_id integer primary key autoincrement, started_at text not null, replay_id integer references replays
 );
 create table if not exists loads (
     load_id text primary key, batch_id integer not null references batches,
@@ -22,7 +29,8 @@ create table if not exists loads (
     file_name text not null, content_sha256 text not null, file_bytes integer not null,
     status text not null check (status in ('reading', 'staged', 'loaded', 'set aside')),
     reason text, row_count integer, duplicate_row_count integer not null default 0,
-    repeat_count integer not null default 0, new_columns text, received_at text not null, finished_at text
+    repeat_count integer not null default 0, last_repeat_batch_id integer, new_columns text, missing_columns text,
+    received_at text not null, finished_at text, source_digest text, replaces text
 );
 create index if not exists loads_by_file on loads (source, file_name);
 create table if not exists load_tenants (
@@ -39,17 +47,18 @@ create table if not exists sent_units (
 );
 create table if not exists load_rejections (
     load_id text not null references loads, tenant_id text not null, metric text, reason text not null,
-    rejected_count integer not null, first_source_row integer
+    rejected_count integer not null, first_source_row integer, example text
 );
 create table if not exists load_partitions (
     load_id text not null references loads, tenant_id text not null, reading_date text not null, build_id integer,
-    primary key (load_id, tenant_id, reading_date)
+    first_build_id integer, primary key (load_id, tenant_id, reading_date)
 );
 create index if not exists load_partitions_by_build on load_partitions (build_id);
 create table if not exists builds (
     build_id integer primary key autoincrement,
     status text not null check (status in ('running', 'built', 'abandoned')),
-    inputs text not null, full_refresh integer not null, started_at text not null, finished_at text
+    inputs text not null, full_refresh integer not null, started_at text not null, finished_at text,
+    last_batch_id integer not null default 0
 );
 create table if not exists build_partitions (
     build_id integer not null references builds, tenant_id text not null, reading_date text not null,
@@ -58,18 +67,51 @@ create table if not exists build_partitions (
 create table if not exists quality_verdicts (
     tenant_id text not null, build_id integer not null references builds, verdict text not null,
     expectation_count integer not null, critical_failures integer not null, warning_failures integer not null,
-    decided_at text not null, data_docs text not null, primary key (tenant_id, build_id)
+    decided_at text not null, data_docs text not null, candidate text not null, primary key (tenant_id, build_id)
 );
 create table if not exists quality_results (
-    tenant_id text not null, build_id integer not null, suite text not null, rule text not null,
-    severity text not null, metric text, is_met integer not null, checked_count integer,
+    tenant_id text not null, build_id integer not null, suite text not null, expectation text not null,
+    rule text not null, severity text not null, metric text, is_met integer not null, checked_count integer,
     unexpected_count integer, why text not null, checked_at text not null
+);
+create table if not exists quality_findings (
+    tenant_id text not null, build_id integer not null, expectation text not null, source text, site_id text,
+    device_id text, metric text, unexpected_count integer not null
 );
 create table if not exists snapshots (
     tenant_id text not null, build_id integer not null, file_bytes integer not null, published_at text not null,
-    base_build_id integer, compact_bytes integer not null, detail_days integer not null,
+    base_build_id integer, compact_bytes integer not null, detail_days integer not null, withdrawn_at text,
     primary key (tenant_id, build_id)
 );
+create table if not exists held_back (
+    tenant_id text primary key, held_at text not null, who text not null, why text not null
+);
+create table if not exists quality_cases (
+    case_id integer primary key autoincrement, tenant_id text not null, expectation text not null, rule text not null,
+    severity text not null, metric text,
+    state text not null check (state in ('open', 'acknowledged', 'explained', 'waived', 'mended')),
+    opened_build_id integer, last_build_id integer, failed_builds integer not null, unexpected_count integer,
+    opened_at text not null, last_failed_at text not null, closed_at text, notified_at text
+);
+create unique index if not exists quality_cases_unclosed on quality_cases (tenant_id, expectation)
+    where state <> 'mended';
+create table if not exists notices (
+    case_id integer not null references quality_cases, channel text not null, delivered_at text, failed_why text,
+    primary key (case_id, channel)
+);
+create table if not exists quality_waivers (
+    waiver_id integer primary key autoincrement, case_id integer not null references quality_cases,
+    build_id integer, until text, why text not null, who text not null, waived_at text not null, ended_at text,
+    check ((build_id is null) <> (until is null))
+);
+create table if not exists quality_record (
+    entry_id integer primary key autoincrement, recorded_at text not null, tenant_id text not null, who text not null,
+    action text not null, case_id integer, build_id integer, why text not null
+);
+create trigger if not exists quality_record_is_not_changed before update on quality_record
+    begin select raise(abort, 'the record is append-only'); end;
+create trigger if not exists quality_record_is_not_deleted before delete on quality_record
+    begin select raise(abort, 'the record is append-only'); end;
 create table if not exists storage_measurements (
     day text not null, tenant_id text not null, layer text not null, bytes integer not null,
     reading_count integer not null, primary key (day, tenant_id, layer)

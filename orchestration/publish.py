@@ -18,12 +18,17 @@ from queue import SimpleQueue
 import duckdb
 
 from expectations.gate import Verdict, changed_tenants, verdict_of
-from orchestration.build import latest_build
+from orchestration.build import candidate_digest, latest_build
 from orchestration.errors import FleetmartError
 from orchestration.ledger import ledger, now, rows
-from orchestration.published_rows import Mart, copy_ledger_table, create_tables, literal, published_marts, replace_rows
-from orchestration.registry import OPERATOR
+from orchestration.notices import tell
+from orchestration.published_records import publish_records
+from orchestration.published_rows import Mart, create_tables, literal, published_marts, replace_rows
+from orchestration.quality_cases import unwaived_failures
+from orchestration.registry_rows import OPERATOR
+from orchestration.serving import current_record, held_back, kept_versions, point_to, swapping
 from orchestration.settings import Settings
+from orchestration.silence import check_silence
 from orchestration.spare_copies import make_spare, remove_spares, take_copy
 from orchestration.storage import measure
 from orchestration.writer_lock import writer
@@ -62,7 +67,7 @@ def publish_all(
     """Publish every changed tenant that passed, then the operator's snapshot of what is current; measure all bytes.
 
     `judged` are verdicts of all changed tenants that are still being made. When all are published, copies are made
-    for the next publish to go on from.
+    for the next publish to go on from. Last, stewards are told of what needs them.
     Raises FleetmartError when there is no finished build.
     """
     with (
@@ -89,8 +94,12 @@ def publish_all(
                     report(f"publish {snapshot.tenant_id}: v{build_id}, {snapshot.file_bytes:,} bytes")
             except GateNotPassed as error:
                 withheld.append(str(error))
+        check_silence(settings, report)
+        publish_records(settings)
         _make_spares(settings, snapshots, report)
         measure(settings)
+        if told := tell(settings, report):
+            publish_records(settings, told)
         return Published(snapshots, withheld)
 
 
@@ -112,17 +121,7 @@ def publish(settings: Settings, tenant_id: str, build_id: int) -> Snapshot:
     with writer(settings, "publish"):
         if build_id != _standing_build(settings):
             raise FleetmartError(f"Build {build_id} is not what the warehouse holds; publish the latest build.")
-        verdict = verdict_of(settings, tenant_id, build_id)
-        if verdict is None:
-            raise GateNotPassed(
-                f"{tenant_id} was withheld: build {build_id} has no verdict. Run `fleetmart gate`, then publish again."
-            )
-        if not verdict.passed:
-            raise GateNotPassed(
-                f"{tenant_id} was withheld: build {build_id} failed "
-                f"{_critical_failures(settings, tenant_id, build_id)}. The last good snapshot stays, if there is one. "
-                f"See {settings.quality / tenant_id / 'docs' / 'index.html'}."
-            )
+        _demand_a_pass(settings, tenant_id, build_id)
         marts = published_marts(settings)
         base = _base_of(settings, tenant_id, build_id)
         with _new_snapshot(settings, tenant_id, build_id, base) as connection:
@@ -133,30 +132,30 @@ def publish(settings: Settings, tenant_id: str, build_id: int) -> Snapshot:
                 create_tables(connection, marts)
             # what a mart publishes may depend on marts that publish all they have
             for mart in sorted(marts, key=lambda mart: mart.published_where is not None):
-                if mart.in_ledger:
-                    connection.execute(f"delete from snapshot.{mart.name}")
-                    copy_ledger_table(settings, connection, mart, tenant_id)
-                else:
-                    replace_rows(connection, mart, "warehouse.main", tenant_id, only_touched=base is not None)
+                replace_rows(connection, mart, "warehouse.main", tenant_id, only_touched=base is not None)
             connection.commit()
-        return _record(settings, tenant_id, build_id, base)
+        return _show(settings, tenant_id, build_id, base)
 
 
-def _critical_failures(settings: Settings, tenant_id: str, build_id: int) -> str:
-    found = rows(
-        settings,
-        "select rule, unexpected_count from quality_results "
-        "where tenant_id = ? and build_id = ? and severity = 'critical' and not is_met order by rule",
-        tenant_id,
-        build_id,
-    )
-    return "; ".join(f"{one['rule']!r} ({one['unexpected_count']} times not)" for one in found)
-
-
-def current_snapshot(settings: Settings, tenant_id: str) -> Path | None:
-    """The file that the tenant's readers open now; None before the first publish."""
-    link = settings.serving / tenant_id / "current"
-    return link.resolve() if link.exists() else None
+def _demand_a_pass(settings: Settings, tenant_id: str, build_id: int) -> None:
+    """Raise GateNotPassed unless this very candidate passed, or is waived, and nobody holds the tenant back."""
+    verdict, withheld = verdict_of(settings, tenant_id, build_id), f"{tenant_id} was withheld: "
+    if verdict is None:
+        raise GateNotPassed(f"{withheld}build {build_id} has no verdict. Run `fleetmart gate`, then publish again.")
+    if verdict.candidate != candidate_digest(settings):
+        raise GateNotPassed(
+            f"{withheld}the warehouse was changed after build {build_id} was judged. "
+            "Run `fleetmart gate`, which judges what it holds now, then publish again."
+        )
+    failures = unwaived_failures(settings, tenant_id, build_id)
+    if failures:
+        failed = "; ".join(f"{one['rule']!r} ({one['unexpected_count']} times not)" for one in failures)
+        raise GateNotPassed(
+            f"{withheld}build {build_id} failed {failed}. The last good snapshot stays, if there is one. "
+            "See its Data Docs, and `fleetmart quality cases`."
+        )
+    if hold := held_back(settings, tenant_id):
+        raise GateNotPassed(hold.why_not)
 
 
 def _standing_build(settings: Settings) -> int:
@@ -166,14 +165,18 @@ def _standing_build(settings: Settings) -> int:
     return build.build_id
 
 
+def publish_operator(settings: Settings) -> Snapshot | None:
+    """Bring the operator's snapshot to what each tenant sees now; None when it is there, or nothing was published."""
+    with writer(settings, "publish"):
+        return _publish_operator(settings, _standing_build(settings), [])
+
+
 def _operator_is_behind(settings: Settings) -> bool:
-    """True when a run was stopped between a tenant's snapshot and the operator's."""
-    found = rows(
-        settings,
-        "select coalesce(max(build_id) filter (where tenant_id <> 'operator'), 0) > "
-        "coalesce(max(build_id) filter (where tenant_id = 'operator'), 0) as behind from snapshots",
-    )
-    return bool(found and found[0]["behind"])
+    """True when a tenant sees another snapshot than the operator's took over: a run was stopped, or one rolled back."""
+    current = current_record(settings, OPERATOR)
+    parts = _operator_parts(settings, current) if current else {}
+    seen = {tenant_id: current_record(settings, tenant_id) for tenant_id in _tenants_served(settings)}
+    return any(one and one["build_id"] != parts.get(tenant_id) for tenant_id, one in seen.items())
 
 
 def _publish_operator(settings: Settings, build_id: int, begun: Iterable[Future[Snapshot]]) -> Snapshot | None:
@@ -194,20 +197,18 @@ def _publish_operator(settings: Settings, build_id: int, begun: Iterable[Future[
         connection.execute(f"attach {_quoted(settings.warehouse)} as warehouse (read_only)")
         connection.execute("set variable detail_days = $1", [settings.detail_days])
         if base is None:
+            connection.begin()
             create_tables(connection, marts)
+            connection.commit()
         for mart in marts:
             if not mart.has_tenant:
                 connection.execute(f"delete from snapshot.{mart.name}")
         for tenant_id in chain(filter(None, [first]), tenants, _tenants_served(settings)):
-            current = None if tenant_id in builds else _current_record(settings, tenant_id)
+            current = None if tenant_id in builds else current_record(settings, tenant_id)
             if current:
                 builds[tenant_id] = current["build_id"]
                 _take_over(settings, connection, marts, current, parts.get(tenant_id, 0), build_id)
-        for mart in marts:
-            if mart.in_ledger:
-                connection.execute(f"delete from snapshot.{mart.name} where tenant_id = $1", [OPERATOR])
-                copy_ledger_table(settings, connection, mart, OPERATOR)
-    return _record(settings, OPERATOR, build_id, base, builds)
+    return _show(settings, OPERATOR, build_id, base, builds)
 
 
 def _take_over(
@@ -238,21 +239,12 @@ def _take_over(
 
 
 def _tenants_served(settings: Settings) -> list[str]:
-    return sorted(folder.name for folder in settings.serving.iterdir() if folder.name != OPERATOR)
-
-
-def _current_record(settings: Settings, tenant_id: str) -> dict | None:
-    """The ledger's row of the snapshot that readers open now."""
-    path = current_snapshot(settings, tenant_id)
-    if path is None:
-        return None
-    found = rows(settings, "select * from snapshots where tenant_id = ? and build_id = ?", tenant_id, path.stem[1:])
-    return found[0] if found else None
+    return sorted(link.parent.name for link in settings.serving.glob("*/current") if link.parent.name != OPERATOR)
 
 
 def _base_of(settings: Settings, tenant_id: str, build_id: int) -> dict | None:
     """The current snapshot, if this build alone changed the tenant since, and not as a full refresh; else None."""
-    current = _current_record(settings, tenant_id)
+    current = current_record(settings, tenant_id)
     if current is None or current["build_id"] == build_id or _is_outgrown(current):
         return None
     if current["detail_days"] != settings.detail_days:
@@ -270,13 +262,18 @@ def _base_of(settings: Settings, tenant_id: str, build_id: int) -> dict | None:
 
 def _operator_base(settings: Settings, marts: list[Mart]) -> tuple[dict | None, dict[str, int]]:
     """The operator's current snapshot and which build of each tenant it holds; nothing when it must be made anew."""
-    current = _current_record(settings, OPERATOR)
+    current = current_record(settings, OPERATOR)
     if current is None or _is_outgrown(current) or _has_other_columns(settings, current, marts):
         return None, {}
+    return current, _operator_parts(settings, current)
+
+
+def _operator_parts(settings: Settings, current: dict) -> dict[str, int]:
+    """Which build of each tenant the operator's snapshot holds."""
     parts = rows(
         settings, "select tenant_id, tenant_build_id from operator_parts where build_id = ?", current["build_id"]
     )
-    return current, {one["tenant_id"]: one["tenant_build_id"] for one in parts}
+    return {one["tenant_id"]: one["tenant_build_id"] for one in parts}
 
 
 def _has_other_columns(settings: Settings, current: dict, marts: list[Mart]) -> bool:
@@ -295,10 +292,10 @@ def _is_outgrown(snapshot: dict) -> bool:
 def _new_snapshot(
     settings: Settings, tenant_id: str, build_id: int, base: dict | None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A new file, empty or a copy of `base`, attached as `snapshot`; when the block ends well it becomes `current`."""
+    """A new file, empty or a copy of `base`, attached as `snapshot`; whole and on the disk when the block ends well."""
     folder = settings.serving / tenant_id
     folder.mkdir(parents=True, exist_ok=True)
-    final, partial = folder / f"v{build_id}.duckdb", folder / f".v{build_id}.duckdb.part"
+    partial = _partial(settings, tenant_id, build_id)
     partial.unlink(missing_ok=True)
     if base is not None:
         take_copy(folder / f"v{base['build_id']}.duckdb", partial)
@@ -318,22 +315,29 @@ def _new_snapshot(
     partial.chmod(0o440)
     with partial.open("rb") as file:
         os.fsync(file.fileno())
-    os.replace(partial, final)
-    link = folder / ".current.part"
-    link.symlink_to(final.name)
-    os.replace(link, folder / "current")
 
 
-def _record(
+def _show(
     settings: Settings, tenant_id: str, build_id: int, base: dict | None, parts: dict[str, int] | None = None
 ) -> Snapshot:
+    """Make the new file what readers see, unless somebody holds the tenant back meanwhile, and record it."""
+    with swapping(settings):
+        if hold := held_back(settings, tenant_id):
+            _partial(settings, tenant_id, build_id).unlink()
+            raise GateNotPassed(hold.why_not)
+        os.replace(_partial(settings, tenant_id, build_id), settings.serving / tenant_id / f"v{build_id}.duckdb")
+        point_to(settings, tenant_id, build_id)
+        return _record(settings, tenant_id, build_id, base, parts or {})
+
+
+def _record(settings: Settings, tenant_id: str, build_id: int, base: dict | None, parts: dict[str, int]) -> Snapshot:
     folder = settings.serving / tenant_id
     snapshot = Snapshot(tenant_id, build_id, (folder / f"v{build_id}.duckdb").stat().st_size, now())
     compact_bytes = base["compact_bytes"] if base else snapshot.file_bytes
     base_build_id = base["build_id"] if base else None
     with ledger(settings) as connection:
         connection.execute(
-            "insert or replace into snapshots values (?, ?, ?, ?, ?, ?, ?)",
+            "insert or replace into snapshots values (?, ?, ?, ?, ?, ?, ?, null)",
             (
                 tenant_id,
                 build_id,
@@ -346,12 +350,15 @@ def _record(
         )
         connection.execute("delete from operator_parts where build_id = ? and ? = 'operator'", (build_id, tenant_id))
         connection.executemany(
-            "insert into operator_parts values (?, ?, ?)", [(build_id, *part) for part in (parts or {}).items()]
+            "insert into operator_parts values (?, ?, ?)", [(build_id, *part) for part in parts.items()]
         )
-    versions = sorted(folder.glob("v*.duckdb"), key=lambda path: int(path.stem[1:]))
-    for old in versions[:-SNAPSHOTS_KEPT]:
-        old.unlink()
+    for old in kept_versions(settings, tenant_id)[SNAPSHOTS_KEPT:]:
+        (folder / f"v{old}.duckdb").unlink()
     return snapshot
+
+
+def _partial(settings: Settings, tenant_id: str, build_id: int) -> Path:
+    return settings.serving / tenant_id / f".v{build_id}.duckdb.part"
 
 
 def _quoted(path: Path) -> str:

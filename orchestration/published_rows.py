@@ -1,43 +1,28 @@
-"""Which rows of the marts and of the ledger a snapshot holds, and how a copy of the last one comes to hold them.
+"""Which rows of the marts a snapshot holds, and how a copy of the last one comes to hold them.
 
 The database that is made is attached as `snapshot`, the warehouse as `warehouse`.
 """
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
-import pyarrow as pa
 
-from orchestration.ledger import rows
 from orchestration.settings import Settings
-
-LEDGER_TABLES = {
-    "loads": "select l.load_id, coalesce(t.tenant_id, l.tenant_id) as tenant_id, l.source, l.file_name, l.status, "
-    "l.reason, l.file_bytes, l.row_count, coalesce(t.reading_count, 0) as reading_count, "
-    "coalesce(t.empty_count, 0) as empty_count, coalesce(t.rejected_count, 0) as rejected_count, "
-    "coalesce(t.duplicate_count, 0) as duplicate_count, coalesce(t.reading_count + t.empty_count + t.rejected_count "
-    "+ t.duplicate_count, 0) as value_count, l.repeat_count, l.new_columns, "
-    "t.first_measured_at, t.last_measured_at, l.received_at from loads l left join load_tenants t using (load_id) "
-    "where l.status in ('loaded', 'set aside') and coalesce(t.tenant_id, l.tenant_id) = ?",
-    "rejected_rows_summary": "select r.tenant_id, r.load_id, l.source, l.file_name, r.metric, r.reason, "
-    "r.rejected_count, r.first_source_row, l.received_at from load_rejections r join loads l using (load_id) "
-    "where l.status = 'loaded' and r.tenant_id = ?",
-    "quality_verdicts": "select * from quality_verdicts where tenant_id = ?",
-    "quality_results": "select * from quality_results where tenant_id = ?",
-}
 
 
 @dataclass(frozen=True)
 class Mart:
-    """A published table: its columns and types, and which rows a tenant gets beside its own."""
+    """A published table: its columns and types, what they mean, and which rows a tenant gets beside its own."""
 
     name: str
+    description: str
     columns: dict[str, str]
+    column_descriptions: dict[str, str]
     published_where: str | None
     touched_by: dict[str, str] | None
     unique_key: list[str] | None
-    in_ledger: bool
 
     @property
     def has_tenant(self) -> bool:
@@ -45,29 +30,51 @@ class Mart:
 
 
 def published_marts(settings: Settings) -> list[Mart]:
-    """The marts and ledger tables that snapshots carry, from dbt's manifest of the last build."""
-    manifest = json.loads((settings.dbt_target / "manifest.json").read_text())
-    nodes = [node for node in manifest["nodes"].values() if node["resource_type"] == "model"]
-    marts = [node for node in nodes if node["path"].startswith("marts/")]
-    tables = [node for node in manifest["sources"].values() if node["source_name"] == "ledger"]
+    """The marts that snapshots carry, from dbt's manifest of the last build."""
+    nodes = [node for node in manifest(settings)["nodes"].values() if node["resource_type"] == "model"]
     return [
         Mart(
             name=node["name"],
-            columns={name: column["data_type"] for name, column in node["columns"].items()},
+            description=node["description"],
+            columns=columns_of(node),
+            column_descriptions=descriptions_of(node),
             published_where=node["config"].get("meta", {}).get("published_where"),
             touched_by=node["config"].get("touched_by"),
             unique_key=node["config"].get("unique_key"),
-            in_ledger=node in tables,
         )
-        for node in marts + tables
+        for node in nodes
+        if node["path"].startswith("marts/")
     ]
 
 
+def manifest(settings: Settings) -> dict[str, Any]:
+    """What dbt knows of the project, of the last build."""
+    return json.loads((settings.dbt_target / "manifest.json").read_text())
+
+
+def columns_of(node: dict[str, Any]) -> dict[str, str]:
+    """Names and types of the columns that a model's or source's YAML declares."""
+    return {name: column["data_type"] for name, column in node["columns"].items()}
+
+
+def descriptions_of(node: dict[str, Any]) -> dict[str, str]:
+    """What the columns mean that a model's or source's YAML declares."""
+    return {name: column["description"] for name, column in node["columns"].items()}
+
+
 def create_tables(connection: duckdb.DuckDBPyConnection, marts: list[Mart]) -> None:
-    """Every mart's table, empty, in the database attached as `snapshot`."""
+    """Every mart's table, empty, with its descriptions, in the database attached as `snapshot`; in one transaction."""
     for mart in marts:
         columns = ", ".join(f'"{name}" {type_}' for name, type_ in mart.columns.items())
         connection.execute(f"create table snapshot.{mart.name} ({columns})")
+        describe(connection, f"snapshot.{mart.name}", mart.description, mart.column_descriptions)
+
+
+def describe(connection: duckdb.DuckDBPyConnection, table: str, description: str, columns: dict[str, str]) -> None:
+    """Write what the YAML says of a table and its columns into the file: SQL Lab shows it beside them."""
+    connection.execute(f"comment on table {table} is {literal(description)}")
+    for name, meaning in columns.items():
+        connection.execute(f'comment on column {table}."{name}" is {literal(meaning)}')
 
 
 def replace_rows(
@@ -117,23 +124,6 @@ def _touched_slices(connection: duckdb.DuckDBPyConnection, touched_by: dict[str,
         f"{day} in (select day from {scope} where {of_tenant}) "
         f"and {column} >= date '{first}' and {column} < date '{end}'"
     )
-
-
-def copy_ledger_table(settings: Settings, connection: duckdb.DuckDBPyConnection, mart: Mart, tenant_id: str) -> None:
-    """Add a tenant's rows of a ledger table to the database attached as `snapshot`."""
-    found = rows(settings, LEDGER_TABLES[mart.name], tenant_id)
-    if not found:
-        return
-    texts = pa.table(
-        {
-            name: pa.array([None if row[name] is None else str(row[name]) for row in found], pa.string())
-            for name in mart.columns
-        }
-    )
-    connection.register("ledger_rows", texts)
-    casts = ", ".join(f'cast("{name}" as {type_}) as "{name}"' for name, type_ in mart.columns.items())
-    connection.execute(f"insert into snapshot.{mart.name} select {casts} from ledger_rows")
-    connection.unregister("ledger_rows")
 
 
 def literal(text: str) -> str:

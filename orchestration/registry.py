@@ -10,213 +10,18 @@ import re
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
+from typing import Any
 
 import duckdb
 import pint
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
+from expectations.rules import problem_of
 from orchestration.errors import FleetmartError
+from orchestration.registry_rows import KEYS, NO_DATA, OPTIONAL_TABLES, REFERENCES, TABLES, Row
 
-Optional_ = BeforeValidator(lambda value: None if value == "" else value)
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-OPERATOR = "operator"
 # read when first needed: it takes a second
 UNITS = pint.LazyRegistry(kwargs={"autoconvert_offset_to_baseunit": True})
-
-
-def _zone(name: str) -> str:
-    try:
-        return ZoneInfo(name).key
-    except (KeyError, OSError, ValueError) as error:
-        raise ValueError(f"{name!r} is no time zone such as Europe/Paris") from error
-
-
-class Row(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Plan(Row):
-    plan_id: Key
-    plan_name: Annotated[str, Field(min_length=1)]
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
-    price_per_month: NotNegative
-    included_gb: NotNegative
-    price_per_gb_month: NotNegative
-    price_per_million_readings: NotNegative
-
-
-class Tenant(Row):
-    tenant_id: Key
-    tenant_name: Annotated[str, Field(min_length=1)]
-    industry: str
-    plan_id: Annotated[Key | None, Optional_] = None
-
-    @model_validator(mode="after")
-    def _not_operator(self) -> "Tenant":
-        if self.tenant_id == OPERATOR:
-            raise ValueError("`operator` is reserved for the operator's own staff")
-        return self
-
-
-class Site(Row):
-    tenant_id: Key
-    site_id: Key
-    site_name: str
-    timezone: Annotated[str, AfterValidator(_zone)]
-    latitude: Annotated[float | None, Optional_]
-    longitude: Annotated[float | None, Optional_]
-
-
-class DeviceModel(Row):
-    model_id: Key
-    model_name: str
-    manufacturer: Annotated[str | None, Optional_]
-
-
-class Device(Row):
-    tenant_id: Key
-    site_id: Key
-    device_id: Key
-    device_name: str
-    model_id: Key
-    commissioned_on: date
-    decommissioned_on: Annotated[date | None, Optional_]
-
-
-class Metric(Row):
-    metric: Key
-    metric_label: str
-    description: str
-    kind: Literal["gauge", "counter", "state", "event"]
-    unit: Annotated[str | None, Optional_]
-    value_type: Literal["number", "text", "boolean"]
-
-
-class DeviceModelMetric(Row):
-    model_id: Key
-    metric: Key
-    unit: Annotated[str | None, Optional_]
-    interval_seconds: Annotated[Positive | None, Optional_]
-    valid_min: Annotated[float | None, Optional_]
-    valid_max: Annotated[float | None, Optional_]
-    stuck_after_minutes: Annotated[Positive | None, Optional_]
-    max_change_per_minute: Annotated[Positive | None, Optional_] = None
-    rolls_over_at: Annotated[Positive | None, Optional_] = None
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "DeviceModelMetric":
-        if None not in (self.valid_min, self.valid_max) and self.valid_min > self.valid_max:
-            raise ValueError(f"valid_min {self.valid_min} is above valid_max {self.valid_max}")
-        return self
-
-
-class HeadlineMetric(Row):
-    tenant_id: Key
-    metric: Key
-    rank: Annotated[int, Field(gt=0)]
-    aggregation: Literal["sum", "avg", "min", "max"]
-    label: str
-
-
-class DeviceAttribute(Row):
-    tenant_id: Key
-    device_id: Key
-    attribute: Key
-    value: str
-
-
-class StateRule(Row):
-    model_id: Key
-    state: Key
-    metric: Key
-    figure: Literal["value", "average", "positive_share"]
-    comparison: Literal[">", ">=", "<", "<="]
-    bound: float
-
-
-# How much of a metric a period has: the sum of its values, what its counter counted, or its average over time.
-Measure = Literal["sum", "increase", "average"]
-
-
-class PerformanceRatio(Row):
-    tenant_id: Key
-    ratio: Key
-    ratio_label: str
-    numerator_metric: Key
-    numerator_measure: Measure
-    denominator_metric: Key
-    denominator_measure: Measure
-    better: Literal["lower", "higher"]
-
-
-class Tariff(Row):
-    tenant_id: Key
-    metric: Key
-    measure: Literal["sum", "increase"]
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
-    price_per_unit: float
-    valid_from: date
-    from_hour: Annotated[int, Field(ge=0, le=23)]
-    to_hour: Annotated[int, Field(ge=1, le=24)]
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Tariff":
-        if self.from_hour >= self.to_hour:
-            raise ValueError(f"from_hour {self.from_hour} is not before to_hour {self.to_hour}")
-        return self
-
-
-TABLES: dict[str, type[Row]] = {
-    "plans": Plan,
-    "tenants": Tenant,
-    "sites": Site,
-    "device_models": DeviceModel,
-    "devices": Device,
-    "metrics": Metric,
-    "device_model_metrics": DeviceModelMetric,
-    "headline_metrics": HeadlineMetric,
-    "device_attributes": DeviceAttribute,
-    "performance_ratios": PerformanceRatio,
-    "tariffs": Tariff,
-    "state_rules": StateRule,
-}
-# Without these a fleet has no plans, attributes, rules, ratios or tariffs.
-OPTIONAL_TABLES = ("plans", "device_attributes", "state_rules", "performance_ratios", "tariffs")
-# table → the columns that name one of its rows
-KEYS: dict[str, tuple[str, ...]] = {
-    "plans": ("plan_id",),
-    "tenants": ("tenant_id",),
-    "sites": ("tenant_id", "site_id"),
-    "device_models": ("model_id",),
-    "devices": ("tenant_id", "device_id"),
-    "metrics": ("metric",),
-    "device_model_metrics": ("model_id", "metric"),
-    "headline_metrics": ("tenant_id", "metric"),
-    "device_attributes": ("tenant_id", "device_id", "attribute"),
-    "performance_ratios": ("tenant_id", "ratio"),
-    "tariffs": ("tenant_id", "metric", "valid_from", "from_hour"),
-    "state_rules": ("model_id", "state", "figure"),
-}
-# table → (columns, table they must be found in); an empty column refers to nothing
-REFERENCES = [
-    ("tenants", ("plan_id",), "plans"),
-    ("sites", ("tenant_id",), "tenants"),
-    ("devices", ("tenant_id", "site_id"), "sites"),
-    ("devices", ("model_id",), "device_models"),
-    ("device_model_metrics", ("model_id",), "device_models"),
-    ("device_model_metrics", ("metric",), "metrics"),
-    ("headline_metrics", ("tenant_id",), "tenants"),
-    ("headline_metrics", ("metric",), "metrics"),
-    ("device_attributes", ("tenant_id", "device_id"), "devices"),
-    ("performance_ratios", ("tenant_id",), "tenants"),
-    ("tariffs", ("tenant_id",), "tenants"),
-    ("tariffs", ("metric",), "metrics"),
-    ("state_rules", ("model_id", "metric"), "device_model_metrics"),
-]
 # What may be given to pint of a text that came with data: no brackets, and no number raised to a power.
 UNIT_TEXT = re.compile(r"[\w°%µμΩ²³/*^·. -]{1,40}")
 POWER_OF_NUMBER = re.compile(r"\d\s*(\^|\*\*)")
@@ -246,6 +51,7 @@ class Registry:
         self._check_counters()
         self._check_headlines()
         self._check_ratios()
+        self._check_quality_rules()
 
     @classmethod
     def before_the_first_row(cls, folder: Path) -> "Registry":
@@ -266,7 +72,7 @@ class Registry:
     @property
     def fingerprint(self) -> str:
         """Changes when any row does; a changed registry means a full rebuild."""
-        text = "\n".join(row.model_dump_json() for name in TABLES for row in self.rows[name])
+        text = "\n".join(row.model_dump_json(exclude=NO_DATA) for name in TABLES for row in self.rows[name])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def write_to(self, connection: duckdb.DuckDBPyConnection, sent_units: list[tuple[str, str]]) -> None:
@@ -276,8 +82,9 @@ class Registry:
         """
         connection.execute("create schema if not exists registry")
         for name, kind in TABLES.items():
-            columns = {field: _duckdb_type(info.annotation) for field, info in kind.model_fields.items()}
-            rows = [tuple(row.model_dump().values()) for row in self.rows[name]]
+            fields = {field: info for field, info in kind.model_fields.items() if field not in NO_DATA}
+            columns = {field: _duckdb_type(info.annotation) for field, info in fields.items()}
+            rows = [tuple(row.model_dump(exclude=NO_DATA).values()) for row in self.rows[name]]
             if name == "device_model_metrics":
                 columns |= {"unit_factor": "double", "unit_offset": "double"}
                 units = self._canonical_units()
@@ -344,6 +151,13 @@ class Registry:
                     remedy = "Add it there or correct it here."
                     raise self._wrong("performance_ratios", line, (column,), problem, remedy)
 
+    def _check_quality_rules(self) -> None:
+        metrics = {row.metric for row in self.rows["metrics"]}
+        for line, row in enumerate(self.rows["quality_rules"], start=2):
+            if problem := problem_of(row.expectation, metrics):
+                remedy = "Name an expectation as quality_results does, or the beginning of some: readings.range."
+                raise self._wrong("quality_rules", line, ("expectation",), problem, remedy)
+
     def _check_headlines(self) -> None:
         texts = {row.metric for row in self.rows["metrics"] if row.value_type == "text"}
         ranks: dict[tuple[str, int], int] = {}
@@ -389,7 +203,7 @@ class Registry:
         first: dict[tuple[str, ...], int] = {}
         for line, key in self._keys(table, columns):
             if first.setdefault(key, line) != line:
-                problem = f"{'/'.join(key)} stands twice"
+                problem = f"{'/'.join(part or '' for part in key)} stands twice"
                 raise self._wrong(table, line, columns, problem, f"Keep this row or that of line {first[key]}.")
 
     def _check_reference(self, table: str, columns: tuple[str, ...], target: str) -> None:

@@ -24,7 +24,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, NoSuchTableError, SQLAlchemyError
 
 from orchestration.errors import FleetmartError
-from orchestration.registry import KEYS, TABLES, Registry, RegistryError
+from orchestration.registry import Registry, RegistryError
+from orchestration.registry_rows import KEYS, TABLES
 from orchestration.settings import Settings
 from orchestration.sources import Part, read_declared
 from orchestration.writer_lock import writer

@@ -1,7 +1,6 @@
 """A fleet of any size as landing files, with faults injected and the truth about them in a file beside.
 
-The same arguments write the same bytes. A day of a tenant is a table that faults change before it is
-written, so whatever was injected is counted where it happens.
+The same arguments write the same bytes.
 """
 
 import csv
@@ -12,13 +11,15 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
 
 from orchestration.errors import WrongUse
-from orchestration.registry import TABLES
+from orchestration.registry_rows import TABLES
+from orchestration.simulate_faults import FAULTS, Day, Fault, inject
+from orchestration.simulate_fleet import Fleet, SimulatedMetric
 
 ZONES = ["Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Sydney", "UTC"]
 SITES = 5
@@ -35,52 +36,6 @@ measured_at: {column: measured_at, format: iso}
 """
 
 
-@dataclass(frozen=True)
-class SimulatedMetric:
-    """A metric of the fleet: its registry row, and SQL of its value from `seconds` of the fleet and noise `u` in 0..1.
-
-    `other_unit` is a unit with factor and offset to send it in by mistake.
-    """
-
-    name: str
-    kind: str
-    unit: str
-    valid_min: float
-    valid_max: float
-    value: str
-    other_unit: tuple[str, float, float]
-
-
-CATALOGUE = [
-    SimulatedMetric(
-        "temperature", "gauge", "degC", -40, 60, "15 + 8 * sin(seconds / 13751) + 4 * u", ("degF", 1.8, 32)
-    ),
-    SimulatedMetric("power", "gauge", "kW", 0, 500, "120 + 80 * sin(seconds / 13751 + 1) + 40 * u", ("W", 1000, 0)),
-    SimulatedMetric("energy", "counter", "kWh", 0, 1e9, "seconds / 36 + u", ("MWh", 0.001, 0)),
-    SimulatedMetric(
-        "humidity", "gauge", "percent", 0, 100, "55 + 20 * sin(seconds / 13751 + 2) + 10 * u", ("1", 0.01, 0)
-    ),
-    SimulatedMetric("pressure", "gauge", "hPa", 850, 1100, "1000 + 10 * sin(seconds / 200000) + 5 * u", ("Pa", 100, 0)),
-    SimulatedMetric("running", "state", "1", 0, 1, "if(u < 0.9, 1, 0)", ("percent", 100, 0)),
-    SimulatedMetric("starts", "event", "1", 0, 100, "floor(3 * u)", ("percent", 100, 0)),
-]
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One injected fault: what, where, when (UTC, ISO), on how many rows, in which file, and what makes it right."""
-
-    kind: str
-    tenant_id: str
-    device_id: str | None
-    metric: str | None
-    first_at: str
-    last_at: str
-    rows: int
-    file: str
-    detail: str
-
-
 @dataclass
 class Truth:
     """What was written: `readings` is of distinct tenant, device, metric and instant, all that is not garbage."""
@@ -89,199 +44,6 @@ class Truth:
     rows: int = 0
     readings: dict[str, int] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Fleet:
-    """The arguments of a simulation; `interval` in seconds."""
-
-    tenants: int
-    devices: int
-    metrics: int
-    days: int
-    seed: int
-    start: date
-    interval: int
-    faults: tuple[str, ...]
-
-    @property
-    def catalogue(self) -> list[SimulatedMetric]:
-        """The metrics: those of CATALOGUE, and beyond them numbered gauges."""
-        more = [
-            dataclasses.replace(CATALOGUE[0], name=f"temperature_{number}")
-            for number in range(len(CATALOGUE), self.metrics)
-        ]
-        return [*CATALOGUE, *more][: self.metrics]
-
-    @property
-    def steps(self) -> int:
-        """Readings of a metric a day."""
-        return 86_400 // self.interval
-
-
-@dataclass(frozen=True)
-class Day:
-    """One tenant's day while it is made: `today` is its table, `later` that of what comes with the next file."""
-
-    fleet: Fleet
-    connection: duckdb.DuckDBPyConnection
-    chance: random.Random
-    tenant_id: str
-    day: date
-    file: str
-
-    def change(self, sql: str, **parameters: object) -> int:
-        """Run a statement on the day's tables; returns the rows that it changed."""
-        return self.connection.execute(sql, parameters).fetchone()[0]
-
-    def place(self, hours: float) -> dict[str, object]:
-        """A device, a metric and a span of `hours` within the day."""
-        first = self.chance.uniform(0, 24 - hours)
-        return {
-            "device": f"device-{self.chance.randrange(self.fleet.devices):05d}",
-            "metric": self.chance.choice(self.fleet.catalogue).name,
-            "first": f"{self.day} {_clock(first)}",
-            "last": f"{self.day} {_clock(first + hours)}",
-        }
-
-
-OF_DEVICE = "device_id = $device and taken_at between $first::timestamp and $last::timestamp"
-OF_METRIC = f"{OF_DEVICE} and metric = $metric"
-
-
-def _changed(by: str) -> str:
-    """SQL of a changed value; what another fault made no number of stays as it is."""
-    return f"coalesce((try_cast(value as double) {by})::varchar, value)"
-
-
-def _gap(day: Day) -> tuple[dict, int, str]:
-    place = day.place(4)
-    place.pop("metric")
-    return place, day.change(f"delete from today where {OF_DEVICE}", **place), "rows are missing"
-
-
-def _silent(day: Day) -> tuple[dict, int, str]:
-    place = {"device": day.place(1)["device"], "first": f"{day.day} 00:00:00", "last": f"{day.day} 23:59:59"}
-    return place, day.change(f"delete from today where {OF_DEVICE}", **place), "the device sends nothing all day"
-
-
-def _stuck(day: Day) -> tuple[dict, int, str]:
-    place = day.place(8)
-    value = "(select value from today where device_id = $device and metric = $metric order by taken_at limit 1)"
-    return place, day.change(f"update today set value = {value} where {OF_METRIC}", **place), "one value all the time"
-
-
-def _spike(day: Day) -> tuple[dict, int, str]:
-    place = day.place(2)
-    high = 100 * max(1, next(m.valid_max for m in day.fleet.catalogue if m.name == place["metric"]))
-    return place, day.change(f"update today set value = '{high:g}' where {OF_METRIC}", **place), f"value {high:g}"
-
-
-def _reset(day: Day) -> tuple[dict, int, str]:
-    counters = [metric.name for metric in day.fleet.catalogue if metric.kind == "counter"]
-    place = day.place(5) | {"metric": next(iter(counters), None)}
-    first = "(select min(value::double) from today where value <> 'ERR' and " + OF_METRIC + ")"
-    changed = day.change(f"update today set value = {_changed(f'- {first}')} where {OF_METRIC}", **place)
-    return place, changed, "the counter begins again at 0; afterwards it is as if it had not"
-
-
-def _duplicate(day: Day) -> tuple[dict, int, str]:
-    place = day.place(3)
-    return place, day.change(f"insert into today from today where {OF_METRIC}", **place), "each row comes twice"
-
-
-def _late(day: Day) -> tuple[dict, int, str]:
-    place = day.place(5)
-    day.change(f"insert into later from today where {OF_METRIC}", **place)
-    return place, day.change(f"delete from today where {OF_METRIC}", **place), "the rows come in a file of later/"
-
-
-def _resent(day: Day) -> tuple[dict, int, str]:
-    place = day.place(3)
-    columns = f"* replace ({_changed('+ 1')} as value)"
-    sent = day.change(f"insert into later select {columns} from today where {OF_METRIC}", **place)
-    return place, sent, "the rows come again in a file of later/, each value greater by 1: that one is right"
-
-
-def _unit(day: Day) -> tuple[dict, int, str]:
-    place = day.place(6)
-    unit, factor, offset = next(m.other_unit for m in day.fleet.catalogue if m.name == place["metric"])
-    changed = day.change(
-        f"update today set value = {_changed(f'* {factor} + {offset}')}, unit = '{unit}' where {OF_METRIC}",
-        **place,
-    )
-    return place, changed, f"sent in {unit}, and says so"
-
-
-def _wrong_unit(day: Day) -> tuple[dict, int, str]:
-    place = day.place(6) | {"metric": day.fleet.catalogue[min(1, day.fleet.metrics - 1)].name}
-    unit, factor, offset = next(m.other_unit for m in day.fleet.catalogue if m.name == place["metric"])
-    changed = day.change(f"update today set value = {_changed(f'* {factor} + {offset}')} where {OF_METRIC}", **place)
-    return place, changed, f"sent in {unit}, and does not say so"
-
-
-def _clock(hours: float) -> str:
-    seconds = min(86_399, int(hours * 3600))
-    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-
-
-def _clock_jump(day: Day) -> tuple[dict, int, str]:
-    place = day.place(3)
-    changed = day.change(f"update today set taken_at = taken_at + interval 7 second where {OF_METRIC}", **place)
-    return place, changed, "the device's clock is 7 seconds ahead"
-
-
-def _future(day: Day) -> tuple[dict, int, str]:
-    place = day.place(2)
-    changed = day.change(f"update today set taken_at = taken_at + interval 100 year where {OF_METRIC}", **place)
-    return place, changed, "the device's clock is 100 years ahead"
-
-
-def _garbage(day: Day) -> tuple[dict, int, str]:
-    place = day.place(2)
-    return place, day.change(f"update today set value = 'ERR' where {OF_METRIC}", **place), "ERR instead of a number"
-
-
-def _unregistered(day: Day) -> tuple[dict, int, str]:
-    place = day.place(4)
-    ghost = f"ghost-{day.chance.randrange(1000):03d}"
-    changed = day.change(
-        f"insert into today select * replace ('{ghost}' as device_id) from today where {OF_METRIC}", **place
-    )
-    return place | {"device": ghost}, changed, "the device is not in the registry"
-
-
-def _unknown_metric(day: Day) -> tuple[dict, int, str]:
-    place = day.place(4)
-    changed = day.change(
-        f"insert into today select * replace ('mystery' as metric) from today where {OF_METRIC}", **place
-    )
-    return place | {"metric": "mystery"}, changed, "the metric is not in the registry"
-
-
-def _repeated_file(day: Day) -> tuple[dict, int, str]:
-    place = {"first": f"{day.day} 00:00:00", "last": f"{day.day} 23:59:59"}
-    return place, day.change("create or replace temp table again as from today"), "the whole file comes again in later/"
-
-
-FAULTS: dict[str, Callable[[Day], tuple[dict, int, str]]] = {
-    "gap": _gap,
-    "silent": _silent,
-    "stuck": _stuck,
-    "spike": _spike,
-    "reset": _reset,
-    "duplicate": _duplicate,
-    "late": _late,
-    "resent": _resent,
-    "unit": _unit,
-    "wrong_unit": _wrong_unit,
-    "clock_jump": _clock_jump,
-    "future": _future,
-    "garbage": _garbage,
-    "unregistered": _unregistered,
-    "unknown_metric": _unknown_metric,
-    "repeated_file": _repeated_file,
-}
 
 
 def simulate(fleet: Fleet, folder: Path, report: Callable[[str], None] = lambda line: None) -> Truth:
@@ -368,25 +130,7 @@ def _write_day(
     connection.execute("create or replace temp table later as from today limit 0")
     connection.execute("create or replace temp table again as from today limit 0")
     chance = random.Random(f"{fleet.seed} {tenant} {offset}")
-    today = Day(fleet, connection, chance, tenant_id, day, f"daily/{name}")
-    # the whole file can only come again when it is whole
-    for kind in sorted(kinds, key=lambda kind: kind == "repeated_file"):
-        place, changed, detail = FAULTS[kind](today)
-        if not changed:
-            continue  # another fault of the day took the rows away
-        truth.faults.append(
-            Fault(
-                kind,
-                tenant_id,
-                place.get("device"),
-                place.get("metric"),
-                place["first"],
-                place["last"],
-                changed,
-                f"later/{name}" if kind in ("late", "resent") else today.file,
-                detail,
-            )
-        )
+    truth.faults += inject(kinds, Day(fleet, connection, chance, tenant_id, day, name))
     _write(connection, "select * from today order by taken_at, device_id, metric", landing / "daily" / name)
     counted = "select count(*), count(distinct (device_id, metric, taken_at)) filter (where value <> 'ERR') from "
     both = "(from today union all from later)"

@@ -7,12 +7,15 @@ import duckdb
 
 from orchestration.errors import FleetmartError, WrongUse
 from orchestration.ledger import rows
-from orchestration.publish import current_snapshot
-from orchestration.registry import OPERATOR, Registry
+from orchestration.published_records import current_records
+from orchestration.published_rows import literal
+from orchestration.registry import Registry
+from orchestration.registry_rows import OPERATOR
+from orchestration.serving import current_snapshot
 from orchestration.settings import Settings
 
 # read_only alone still lets SQL read any file of the server, attach others and write new ones.
-LOCKED_DOWN = {"enable_external_access": "false", "lock_configuration": "true"}
+LOCK_DOWN = "set enable_external_access = false; set lock_configuration = true"
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,20 @@ def query(settings: Settings, statement: str, tenant_id: str = OPERATOR) -> Answ
         why = "what was built did not pass the gate; `fleetmart publish` says why" if judged else "run `fleetmart run`"
         raise FleetmartError(f"Nothing has been published for {tenant_id} yet: {why}.")
     try:
-        with duckdb.connect(str(path), read_only=True, config=LOCKED_DOWN) as connection:
+        with attached(settings, tenant_id) as connection:
+            connection.execute(LOCK_DOWN)
             result = connection.execute(statement)
             columns = [column[0] for column in result.description or []]
             return Answer(columns, result.fetchall())
     except duckdb.Error as error:
         raise FleetmartError(f"The query failed: {error}") from error
+
+
+def attached(settings: Settings, tenant_id: str, engine: dict[str, Any] | None = None) -> duckdb.DuckDBPyConnection:
+    """A connection to what the tenant's readers see: its snapshot and its records, whose tables go by their names."""
+    connection = duckdb.connect(config=engine or {})
+    paths = {"snapshot": current_snapshot(settings, tenant_id), "records": current_records(settings, tenant_id)}
+    for name, path in paths.items():
+        connection.execute(f"attach {literal(str(path))} as {name} (read_only)")
+    connection.execute("set search_path = 'snapshot.main,records.main'")
+    return connection

@@ -1,8 +1,10 @@
 """How each kind of incoming file is read: one YAML per source, checked when read; docs/sources.md tells each key."""
 
 import codecs
+import hashlib
 import re
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -13,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from orchestration.errors import FleetmartError, WrongUse
 
 ValueType = Literal["number", "text", "boolean"]
+SPAN = re.compile(r"([1-9][0-9]{0,5}) (second|minute|hour|day|week)s?")
 EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1, "epoch_ns": 0.001}
 
 
@@ -221,6 +224,12 @@ class Mqtt(Part):
     batch_messages: Annotated[int, Field(gt=0, lt=65536)] = 5000
 
 
+def _span(text: str) -> str:
+    if not SPAN.fullmatch(text):
+        raise ValueError(f"{text!r} is no span; write one as 10 minutes, 1 hour or 2 days")
+    return text
+
+
 class Source(Part):
     """One declared source: what its files look like and which metric each column is."""
 
@@ -239,6 +248,7 @@ class Source(Part):
     unit: Selector | None = None
     metric_names: dict[str, str] = {}
     grown: Literal["difference", "refuse"] = "difference"
+    arrives_every: Annotated[str, AfterValidator(_span)] | None = None
     mqtt: Mqtt | None = None
     file: Annotated[Path, Field(exclude=True)]
 
@@ -280,6 +290,20 @@ class Source(Part):
                 unit = match.groupdict().get("unit")
                 found[column] = WideMetric(metric=name, type=self.metric_columns.type, unit=unit)
         return found
+
+    @property
+    def arrival_interval(self) -> timedelta | None:
+        """How often a file is expected; None where the source does not say."""
+        if self.arrives_every is None:
+            return None
+        number, unit = SPAN.fullmatch(self.arrives_every).groups()
+        return timedelta(**{f"{unit}s": int(number)})
+
+    @property
+    def digest(self) -> str:
+        """Changes when files may be read differently."""
+        said = self.model_dump_json(exclude={"description", "arrives_every"})
+        return hashlib.sha256(said.encode()).hexdigest()
 
     @property
     def owner(self) -> str:

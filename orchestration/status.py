@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestration.landing import waiting_files
 from orchestration.ledger import rows
-from orchestration.publish import current_snapshot
+from orchestration.serving import current_snapshot
 from orchestration.settings import Settings
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from orchestration import lake
 from orchestration.ledger import ledger, now, rows
-from orchestration.registry import OPERATOR
+from orchestration.registry_rows import OPERATOR
 from orchestration.settings import Settings
 from orchestration.spare_copies import spare_bytes
 

@@ -6,69 +6,37 @@ importer drops what it cannot resolve without a word. Needs PyYAML only.
 """
 
 import json
-import uuid
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
+from marts import Dataset, read_joined, read_marts, uuid_of
+from problems import AssetError, Problem, each, problem, read_mapping, refuse, yaml_files
 
-NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "fleetmart.dashboards")
-TIMES = {"date", "timestamp"}
-NUMBERS = {"double", "bigint", "integer"}
 COLUMN_PARAMS = ("groupby", "columns", "all_columns", "groupbyRows", "groupbyColumns")
 ONE_COLUMN_PARAMS = ("x_axis", "column", "granularity_sqla", "series", "entity", "temporal_columns_lookup_column")
 METRIC_PARAMS = ("metrics", "metrics_b", "percent_metrics")
 ONE_METRIC_PARAMS = ("metric", "secondary_metric", "timeseries_limit_metric", "x", "y", "size")
 FORMATS = {"smart_date", "smart_date_verbose"}
-
-
-class AssetError(ValueError):
-    """A file of the assets that cannot be compiled: which file, what is wrong, and what would be right."""
-
-    def __init__(self, file: Path | str, problem: str, known: Any = ()) -> None:
-        remedy = f" Known are: {', '.join(sorted(map(str, known)))}." if known else ""
-        super().__init__(f"{file}: {problem}{remedy}")
-
-
-@dataclass(frozen=True)
-class Column:
-    """A published column as people see it."""
-
-    name: str
-    type: str
-    label: str
-    description: str
-    format: str | None = None
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A figure over rows, declared beside the mart it belongs to."""
-
-    name: str
-    label: str
-    expression: str
-    description: str
-    format: str | None = None
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A mart, or a mart joined with the names of its keys (`sql`)."""
-
-    slug: str
-    name: str
-    description: str
-    columns: dict[str, Column]
-    metrics: dict[str, Metric]
-    time_column: str | None
-    sql: str | None = None
-
-    @property
-    def uuid(self) -> str:
-        return uuid_of("dataset", self.slug)
+AGGREGATES = {"AVG", "COUNT", "COUNT_DISTINCT", "MAX", "MIN", "SUM"}
+COMPARISONS = {"==", "!=", ">", "<", ">=", "<=", "IN", "NOT IN", "LIKE", "ILIKE", "IS NULL", "IS NOT NULL"}
+FILTER_KEYS = {
+    "name",
+    "description",
+    "kind",
+    "dataset",
+    "column",
+    "single",
+    "first",
+    "sorted_by",
+    "under",
+    "after",
+    "not_for",
+}
+LINK = re.compile(r"\]\(/superset/dashboard/([^/)?#]+)")
 
 
 @dataclass(frozen=True)
@@ -118,44 +86,60 @@ class Dashboard:
         return uuid_of("dashboard", self.slug)
 
 
-def uuid_of(kind: str, slug: str) -> str:
-    """The UUID that this slug always has."""
-    return str(uuid.uuid5(NAMESPACE, f"{kind}/{slug}"))
-
-
 class Bundle:
     """Everything in `assets` and `marts`, proved.
 
-    Raises AssetError for the first thing that is wrong.
+    Raises AssetError with everything that is wrong.
     """
 
     def __init__(self, assets: Path, marts: Path) -> None:
         self.assets = assets
-        self.database = _read(assets / "database.yml")
-        self.models = _models(marts)
-        self.datasets = {**self.models, **_joined_datasets(assets / "datasets", self.models)}
-        self.defaults = _read(assets / "chart_defaults.yml")
-        self.charts = {path.stem: self._chart(path) for path in _files(assets / "charts")}
-        self.dashboards = {path.stem: self._dashboard(path) for path in _files(assets / "dashboards")}
-        self._require_every_chart_shown()
+        problems: list[Problem] = []
+        documents = each([assets / "database.yml", assets / "chart_defaults.yml"], read_mapping, problems)
+        refuse(problems)
+        self.database, self.defaults = documents.values()
+        self.models = read_marts(marts, problems)
+        self.datasets = {**self.models, **read_joined(assets / "datasets", self.models, problems)}
+        # What a broken file would have made is not missed elsewhere as well.
+        self._broken = {path.stem for path in yaml_files(assets / "datasets")} - self.datasets.keys()
+        charts, dashboards = yaml_files(assets / "charts"), yaml_files(assets / "dashboards")
+        self._slugs = {"chart": {path.stem for path in charts}, "dashboard": {path.stem for path in dashboards}}
+        made = each(charts, self._chart, problems)
+        self.charts = {path.stem: chart for path, chart in made.items()}
+        made_of_them = each(dashboards, self._dashboard, problems)
+        self.dashboards = {path.stem: dashboard for path, dashboard in made_of_them.items()}
+        problems += self._charts_not_shown(charts, dashboards)
+        refuse(problems)
 
     @property
     def database_uuid(self) -> str:
         return uuid_of("database", self.database["name"])
 
+    @cached_property
+    def shared_css(self) -> str:
+        """The style that every dashboard has."""
+        return (self.assets / "dashboards" / "shared.css").read_text()
+
+    @cached_property
+    def uuids(self) -> dict[str, dict[str, str]]:
+        """Slugs by UUID, for each kind: what stands in Superset beside them has left the files."""
+        return {
+            "dataset": {dataset.uuid: slug for slug, dataset in self.datasets.items()},
+            "chart": {chart.uuid: slug for slug, chart in self.charts.items()},
+            "dashboard": {dashboard.uuid: slug for slug, dashboard in self.dashboards.items()},
+        }
+
     def _chart(self, path: Path) -> Chart:
-        given = _read(path, required={"title", "dataset", "viz"}, allowed={"description", "params", "where", "empty"})
-        dataset = self._dataset(path, given["dataset"])
-        if given["viz"] not in self.defaults:
-            raise AssetError(path, f"viz {given['viz']!r} has no entry in chart_defaults.yml.", self.defaults)
-        params = {**self.defaults["all"], **self.defaults[given["viz"]], **given.get("params", {})}
-        prove_params(path, dataset, params)
-        if given["viz"] == "table":
-            params["column_config"] = _declared_formats(dataset, params) | params.get("column_config", {})
-        params = _expanded(path, dataset, params, given.get("where", []))
-        params |= {"viz_type": given["viz"], "datasource": "0__table"}
-        if dataset.time_column:
-            params.setdefault("granularity_sqla", dataset.time_column)
+        given = read_mapping(
+            path,
+            {"title": str, "dataset": str, "viz": str},
+            optional={"description": str, "params": dict, "where": list, "empty": str},
+        )
+        refuse(self._chart_problems(path, given))
+        if given["dataset"] in self._broken:
+            raise AssetError([])
+        dataset = self.datasets[given["dataset"]]
+        params = self.params_in_full(dataset, given["viz"], given.get("params", {}), given.get("where", []))
         return Chart(
             slug=path.stem,
             file=path.name,
@@ -167,83 +151,154 @@ class Bundle:
             empty=given.get("empty", ""),
         )
 
-    def _dashboard(self, path: Path) -> Dashboard:
-        given = _read(path, required={"title", "rows"}, allowed={"description", "filters", "css", "phone"})
-        charts = []
-        for row in given["rows"]:
-            _prove_row(path, row)
-            for cell in row["cells"]:
-                if "chart" in cell:
-                    if cell["chart"] not in self.charts:
-                        raise AssetError(path, f"there is no chart {cell['chart']!r}.", self.charts)
-                    if cell["chart"] in charts:
-                        raise AssetError(path, f"chart {cell['chart']!r} stands there twice; show it once.")
-                    charts.append(cell["chart"])
-        filters = given.get("filters", [])
-        self._prove_filters(path, filters, charts)
-        css = (self.assets / "dashboards" / "shared.css").read_text() + given.get("css", "")
-        css += "".join(self.charts[slug].css for slug in charts)
-        return Dashboard(
-            path.stem, path.name, given["title"], given.get("description", ""), given["rows"], filters, css, charts
-        )
+    def _chart_problems(self, path: Path, given: dict[str, Any]) -> Iterator[Problem]:
+        if given["viz"] not in self.defaults:
+            yield problem(path, "viz", f"{given['viz']!r} has no entry in chart_defaults.yml.", self.defaults)
+        yield from self._dataset_problems(path, "dataset", given["dataset"])
+        if dataset := self.datasets.get(given["dataset"]):
+            params = {**self.defaults["all"], **self.defaults.get(given["viz"], {}), **given.get("params", {})}
+            yield from params_problems(path, dataset, params)
+            yield from where_problems(path, dataset, given.get("where", []))
 
-    def _prove_filters(self, path: Path, filters: list[dict[str, Any]], charts: list[str]) -> None:
-        names = [item.get("name") for item in filters]
-        for item in filters:
+    def params_in_full(
+        self, dataset: Dataset, viz: str, own: dict[str, Any], where: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        """A chart's parameters as Superset keeps them: defaults, its own, and what the marts declare."""
+        params = {**self.defaults["all"], **self.defaults[viz], **own}
+        if viz == "table":
+            params["column_config"] = _declared_formats(dataset, params) | params.get("column_config", {})
+        params = _expanded(dataset, params, where)
+        params |= {"viz_type": viz, "datasource": "0__table"}
+        if dataset.time_column:
+            params.setdefault("granularity_sqla", dataset.time_column)
+        return params
+
+    def _dashboard(self, path: Path) -> Dashboard:
+        given = read_mapping(
+            path,
+            {"title": str, "rows": list},
+            optional={"description": str, "filters": list, "css": str, "phone": dict},
+        )
+        rows, filters = given["rows"], given.get("filters", [])
+        refuse(row_problem for place, row in enumerate(rows) for row_problem in _row_problems(path, place, row))
+        charts = [cell["chart"] for row in rows for cell in row["cells"] if "chart" in cell]
+        refuse([*self._cell_problems(path, rows, charts), *self._filter_problems(path, filters, charts)])
+        # A chart with a problem of its own is no problem of the dashboard's.
+        css = self.shared_css + given.get("css", "")
+        css += "".join(self.charts[slug].css for slug in charts if slug in self.charts)
+        return Dashboard(path.stem, path.name, given["title"], given.get("description", ""), rows, filters, css, charts)
+
+    def _cell_problems(self, path: Path, rows: list[dict[str, Any]], charts: list[str]) -> Iterator[Problem]:
+        for row_place, row in enumerate(rows):
+            for place, cell in enumerate(row["cells"]):
+                where = f"rows[{row_place}].cells[{place}]"
+                if "chart" in cell and cell["chart"] not in self._slugs["chart"]:
+                    yield problem(path, where, f"there is no chart {cell['chart']!r}.", self._slugs["chart"])
+                for slug in LINK.findall(cell.get("text", "")):
+                    if slug not in self._slugs["dashboard"]:
+                        what = f"leads on to {slug!r}, which is no dashboard."
+                        yield problem(path, where, what, self._slugs["dashboard"])
+        for slug in sorted({slug for slug in charts if charts.count(slug) > 1}):
+            yield problem(path, "rows", f"chart {slug!r} stands there twice; show it once.")
+
+    def _filter_problems(self, path: Path, filters: list[Any], charts: list[str]) -> Iterator[Problem]:
+        names = [item.get("name") for item in filters if isinstance(item, dict)]
+        for place, item in enumerate(filters):
+            where = f"filters[{place}]"
+            if not isinstance(item, dict) or not isinstance(item.get("name"), str) or item.keys() - FILTER_KEYS:
+                yield problem(path, where, "a filter is a mapping with a name.", FILTER_KEYS)
+                continue
+            if names.count(item["name"]) > 1:
+                yield problem(path, where, f"filter {item['name']!r} stands there twice.")
             for other in [item.get("after"), *item.get("under", [])]:
                 if other is not None and other not in names:
-                    raise AssetError(
-                        path, f"filter {item['name']!r} leans on {other!r}, which is no filter here.", names
-                    )
+                    what = f"filter {item['name']!r} leans on {other!r}, which is no filter here."
+                    yield problem(path, where, what, names)
             if unknown := set(item.get("not_for", [])) - set(charts):
-                raise AssetError(path, f"filter {item['name']!r} leaves out {unknown}, not on this dashboard.", charts)
-            if item.get("kind") == "time":
-                continue
-            dataset = self._dataset(path, item.get("dataset"))
-            if item.get("column") not in dataset.columns:
-                problem = f"filter {item['name']!r} reads column {item.get('column')!r}, not in {dataset.slug}."
-                raise AssetError(path, problem, dataset.columns)
-            if item.get("sorted_by") and item["sorted_by"] not in dataset.metrics:
-                problem = f"filter {item['name']!r} is sorted by {item['sorted_by']!r}, not in {dataset.slug}."
-                raise AssetError(path, problem, dataset.metrics)
+                what = f"filter {item['name']!r} leaves out {', '.join(sorted(unknown))}, not on this dashboard."
+                yield problem(path, where, what, charts)
+            if item.get("kind") != "time":
+                yield from self._filter_target_problems(path, where, item)
 
-    def _dataset(self, path: Path, slug: str | None) -> Dataset:
-        if slug not in self.datasets:
-            raise AssetError(path, f"there is no dataset {slug!r}.", self.datasets)
-        return self.datasets[slug]
+    def _filter_target_problems(self, path: Path, where: str, item: dict[str, Any]) -> Iterator[Problem]:
+        yield from self._dataset_problems(path, where, item.get("dataset"))
+        dataset = self.datasets.get(item.get("dataset"))
+        if dataset is None:
+            return
+        if item.get("column") not in dataset.columns:
+            what = f"filter {item['name']!r} reads column {item.get('column')!r}, not in {dataset.slug}."
+            yield problem(path, where, what, dataset.columns)
+        if item.get("sorted_by") and item["sorted_by"] not in dataset.metrics:
+            what = f"filter {item['name']!r} is sorted by {item['sorted_by']!r}, not in {dataset.slug}."
+            yield problem(path, where, what, dataset.metrics)
 
-    def _require_every_chart_shown(self) -> None:
-        shown = {slug for dashboard in self.dashboards.values() for slug in dashboard.charts}
-        for slug, chart in self.charts.items():
-            if slug not in shown:
-                raise AssetError(f"charts/{chart.file}", "no dashboard shows this chart. Show it, or delete the file.")
+    def _dataset_problems(self, path: Path, where: str, slug: str | None) -> Iterator[Problem]:
+        if slug not in self.datasets and slug not in self._broken:
+            yield problem(path, where, f"there is no dataset {slug!r}.", self.datasets)
 
-    @cached_property
-    def uuids(self) -> dict[str, set[str]]:
-        """Every UUID of the bundle by kind: what stands in Superset beside them has left the files."""
-        return {
-            "dataset": {dataset.uuid for dataset in self.datasets.values()},
-            "chart": {chart.uuid for chart in self.charts.values()},
-            "dashboard": {dashboard.uuid for dashboard in self.dashboards.values()},
-        }
+    def _charts_not_shown(self, charts: list[Path], dashboards: list[Path]) -> Iterator[Problem]:
+        """Charts that no file of a dashboard names, however broken the file is otherwise."""
+        text = "\n".join(path.read_text() for path in dashboards)
+        for path in charts:
+            if not re.search(rf"\bchart: *{re.escape(path.stem)}\b(?!-)", text):
+                yield problem(path, "", "no dashboard shows this chart.", remedy="Show it, or delete the file.")
 
 
-def prove_params(path: Path, dataset: Dataset, params: dict[str, Any]) -> None:
-    """Raise AssetError unless every column and metric that the parameters name is in the dataset."""
+def params_problems(path: Path, dataset: Dataset, params: dict[str, Any]) -> Iterator[Problem]:
+    """Columns and metrics that the parameters name and the dataset has not."""
     for name in (*COLUMN_PARAMS, *ONE_COLUMN_PARAMS):
         for column in _listed(params.get(name)):
             if column not in dataset.columns:
-                raise AssetError(path, f"{name} names column {column!r}, not in {dataset.slug}.", dataset.columns)
+                what = f"{name} names column {column!r}, not in {dataset.slug}."
+                yield problem(path, f"params.{name}", what, dataset.columns)
     for name in (*METRIC_PARAMS, *ONE_METRIC_PARAMS):
         for metric in _listed(params.get(name)):
-            _prove_metric(path, name, dataset, metric)
+            yield from _metric_problems(path, name, dataset, metric)
     shown = set(dataset.columns) | {m.name for m in dataset.metrics.values()} | _own_labels(params)
     for column in params.get("column_config", {}):
         if column not in shown:
-            raise AssetError(path, f"column_config names {column!r}, not in {dataset.slug}.", shown)
+            what = f"column_config names {column!r}, not in {dataset.slug}."
+            yield problem(path, "params.column_config", what, shown)
     for entry in params.get("order_by_cols", []):
-        if json.loads(entry)[0] not in dataset.columns:
-            raise AssetError(path, f"order_by_cols names {entry}, not in {dataset.slug}.", dataset.columns)
+        if _ordered_column(entry) not in dataset.columns:
+            what = f"order_by_cols names {entry}, not in {dataset.slug}."
+            yield problem(path, "params.order_by_cols", what, dataset.columns)
+
+
+def _ordered_column(entry: Any) -> Any:
+    try:
+        return json.loads(entry)[0]
+    except (TypeError, ValueError, LookupError):
+        return None
+
+
+def _metric_problems(path: Path, param: str, dataset: Dataset, metric: Any) -> Iterator[Problem]:
+    where = f"params.{param}"
+    if not isinstance(metric, dict):
+        if metric not in dataset.metrics:
+            what = f"{param} names metric {metric!r}, not in {dataset.slug}."
+            yield problem(path, where, what, dataset.metrics)
+    elif set(metric) != {"of", "is", "label"}:
+        yield problem(path, where, f"must be a metric's name or {{of: column, is: AVG, label: …}}, not {metric}.")
+    else:
+        if metric["of"] not in dataset.columns:
+            what = f"{param} reads column {metric['of']!r}, not in {dataset.slug}."
+            yield problem(path, where, what, dataset.columns)
+        if metric["is"] not in AGGREGATES:
+            yield problem(path, where, f"{metric['is']!r} is no aggregate.", AGGREGATES)
+
+
+def where_problems(path: Path, dataset: Dataset, where: list[Any]) -> Iterator[Problem]:
+    """Conditions that are not of their form, or name what the dataset has not."""
+    for place, condition in enumerate(where):
+        if not isinstance(condition, dict) or not {"column", "is"} <= condition.keys() <= {"column", "is", "value"}:
+            yield problem(path, f"where[{place}]", f"must be {{column: …, is: ==, value: …}}, not {condition}.")
+            continue
+        if condition["column"] not in dataset.columns:
+            what = f"where names column {condition['column']!r}, not in {dataset.slug}."
+            yield problem(path, f"where[{place}]", what, dataset.columns)
+        if condition["is"] not in COMPARISONS:
+            yield problem(path, f"where[{place}]", f"{condition['is']!r} is no comparison.", COMPARISONS)
 
 
 def _declared_formats(dataset: Dataset, params: dict[str, Any]) -> dict[str, Any]:
@@ -254,34 +309,27 @@ def _declared_formats(dataset: Dataset, params: dict[str, Any]) -> dict[str, Any
     return {item.name: {"d3NumberFormat": item.format} for item in named if item.format and item.format not in FORMATS}
 
 
-def _prove_metric(path: Path, param: str, dataset: Dataset, metric: Any) -> None:
-    if isinstance(metric, dict):
-        if set(metric) != {"of", "is", "label"}:
-            raise AssetError(
-                path, f"{param} must be a metric's name or {{of: column, is: AVG, label: …}}, not {metric}."
-            )
-        if metric["of"] not in dataset.columns:
-            raise AssetError(path, f"{param} reads column {metric['of']!r}, not in {dataset.slug}.", dataset.columns)
-    elif metric not in dataset.metrics:
-        raise AssetError(path, f"{param} names metric {metric!r}, not in {dataset.slug}.", dataset.metrics)
-
-
 def _own_labels(params: dict[str, Any]) -> set[str]:
     given = [metric for name in (*METRIC_PARAMS, *ONE_METRIC_PARAMS) for metric in _listed(params.get(name))]
     return {metric["label"] for metric in given if isinstance(metric, dict) and "label" in metric}
 
 
-def _prove_row(path: Path, row: dict[str, Any]) -> None:
-    if set(row) != {"height", "cells"}:
-        raise AssetError(path, f"a row has height and cells, not {sorted(row)}.")
-    if (width := sum(cell.get("width", 0) for cell in row["cells"])) > 12:
-        raise AssetError(path, f"a row is {width} columns wide; at most 12 fit.")
-    for cell in row["cells"]:
-        if "width" not in cell or ("chart" in cell) == ("text" in cell):
-            raise AssetError(path, f"a cell has a width and either a chart or a text, not {sorted(cell)}.")
+def _row_problems(path: Path, place: int, row: Any) -> Iterator[Problem]:
+    where = f"rows[{place}]"
+    if not isinstance(row, dict) or set(row) != {"height", "cells"} or not isinstance(row["cells"], list):
+        yield problem(path, where, f"a row has height and cells, not {row}.")
+        return
+    for cell_place, cell in enumerate(row["cells"]):
+        has_width = isinstance(cell, dict) and isinstance(cell.get("width"), int)
+        if not has_width or ("chart" in cell) == ("text" in cell):
+            what = f"a cell has a width and either a chart or a text, not {cell}."
+            yield problem(path, f"{where}.cells[{cell_place}]", what)
+            return
+    if (width := sum(cell["width"] for cell in row["cells"])) > 12:
+        yield problem(path, where, f"a row is {width} columns wide; at most 12 fit.")
 
 
-def _expanded(path: Path, dataset: Dataset, params: dict[str, Any], where: list[dict[str, Any]]) -> dict[str, Any]:
+def _expanded(dataset: Dataset, params: dict[str, Any], where: list[dict[str, Any]]) -> dict[str, Any]:
     """The short forms of metrics and conditions written out as Superset keeps them."""
     full = dict(params)
     for name in METRIC_PARAMS:
@@ -290,7 +338,7 @@ def _expanded(path: Path, dataset: Dataset, params: dict[str, Any], where: list[
     for name in ONE_METRIC_PARAMS:
         if isinstance(full.get(name), dict):
             full[name] = _metric_in_full(dataset, full[name])
-    full["adhoc_filters"] = [_condition(path, dataset, condition) for condition in where]
+    full["adhoc_filters"] = [_condition(condition) for condition in where]
     return full
 
 
@@ -308,11 +356,7 @@ def _metric_in_full(dataset: Dataset, metric: Any) -> Any:
     }
 
 
-def _condition(path: Path, dataset: Dataset, condition: dict[str, Any]) -> dict[str, Any]:
-    if condition.get("column") not in dataset.columns:
-        raise AssetError(
-            path, f"where names column {condition.get('column')!r}, not in {dataset.slug}.", dataset.columns
-        )
+def _condition(condition: dict[str, Any]) -> dict[str, Any]:
     return {
         "expressionType": "SIMPLE",
         "clause": "WHERE",
@@ -320,100 +364,6 @@ def _condition(path: Path, dataset: Dataset, condition: dict[str, Any]) -> dict[
         "operator": condition["is"],
         "comparator": condition.get("value"),
     }
-
-
-def _models(marts: Path) -> dict[str, Dataset]:
-    """Every mart and ledger table that dbt's YAML declares, by its name."""
-    found = {}
-    for path in _files(marts):
-        declared = _read(path)
-        tables = [table for source in declared.get("sources", []) for table in source["tables"]]
-        for model in declared.get("models", []) + tables:
-            found[model["name"]] = _model(path, model)
-    if not found:
-        raise AssetError(marts, "there are no marts here; the datasets are made from their YAML files.")
-    return found
-
-
-def _model(path: Path, model: dict[str, Any]) -> Dataset:
-    meta = _meta(model)
-    if not meta.get("label"):
-        raise AssetError(path, f"{model['name']} has no config.meta.label; give it the name that people see.")
-    columns = {}
-    for column in model["columns"]:
-        about = _meta(column)
-        if not about.get("label"):
-            raise AssetError(path, f"{model['name']}.{column['name']} has no config.meta.label; give it one.")
-        columns[column["name"]] = Column(
-            column["name"], column["data_type"], about["label"], column.get("description", ""), about.get("format")
-        )
-    metrics = {
-        metric["name"]: Metric(
-            metric["name"], metric["label"], metric["expression"], metric.get("description", ""), metric.get("format")
-        )
-        for metric in meta.get("metrics", [])
-    }
-    time_column = meta.get("time_column")
-    if time_column and time_column not in columns:
-        raise AssetError(path, f"{model['name']} has no time column {time_column!r}.", columns)
-    return Dataset(
-        model["name"], model["name"], f"{meta['label']}. {model.get('description', '')}", columns, metrics, time_column
-    )
-
-
-def _meta(declared: dict[str, Any]) -> dict[str, Any]:
-    return declared.get("config", {}).get("meta") or declared.get("meta") or {}
-
-
-def _joined_datasets(folder: Path, models: dict[str, Dataset]) -> dict[str, Dataset]:
-    """Marts whose keys are joined with their names, so that people can filter and read them."""
-    return {path.stem: _joined(path, models) for path in _files(folder)}
-
-
-def _joined(path: Path, models: dict[str, Dataset]) -> Dataset:
-    given = _read(path, required={"label", "description", "from", "names"}, allowed={"metrics"})
-    for name in [given["from"], *given["names"]]:
-        if name not in models:
-            raise AssetError(path, f"there is no mart {name!r}.", models)
-    base = models[given["from"]]
-    columns, selected, joins = {}, [], []
-    for mart, named in given["names"].items():
-        for key in named["by"]:
-            if key not in base.columns or key not in models[mart].columns:
-                raise AssetError(path, f"key {key!r} is not in both {base.slug} and {mart}.", base.columns)
-        for name in named["columns"]:
-            if name not in models[mart].columns:
-                raise AssetError(path, f"there is no column {name!r} in {mart}.", models[mart].columns)
-            columns[name] = models[mart].columns[name]
-            selected.append(f"{mart}.{name}")
-        conditions = " and ".join(f"facts.{key} = {mart}.{key}" for key in named["by"])
-        wanted = ", ".join([*named["by"], *named["columns"]])
-        joins.append(f"left join (select distinct {wanted} from {mart}) as {mart} on {conditions}")
-    sql = "\n".join([f"select {', '.join(['facts.*', *selected])}", f"from {base.slug} as facts", *joins])
-    own = {metric["name"]: Metric(**metric) for metric in given.get("metrics", [])}
-    everything, metrics = {**base.columns, **columns}, {**base.metrics, **own}
-    return Dataset(path.stem, given["label"], given["description"], everything, metrics, base.time_column, sql)
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.yml"))
-
-
-def _read(path: Path, required: set[str] | None = None, allowed: set[str] | None = None) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise AssetError(path, f"cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise AssetError(path, "is not a mapping of names to values.")
-    if required is not None:
-        if missing := required - set(content):
-            raise AssetError(path, f"lacks {', '.join(sorted(missing))}.")
-        if unknown := set(content) - required - (allowed or set()):
-            raise AssetError(
-                path, f"says {', '.join(sorted(unknown))}, which means nothing here.", required | (allowed or set())
-            )
-    return content
 
 
 def _listed(value: Any) -> list[Any]:

@@ -3,11 +3,20 @@
 from typing import Any
 
 import yaml
-from bundle import TIMES, Bundle, Chart, Column, Dashboard, Dataset, Metric
+from bundle import Bundle, Chart, Dashboard
+from marts import TIMES, Column, Dataset, Metric
+
+OWNED = "fleetmart:"
 
 
 def import_files(bundle: Bundle) -> dict[str, str]:
     """Contents by file name, for Superset's assets import."""
+    documents = import_documents(bundle)
+    return {name: yaml.safe_dump(document, sort_keys=False, allow_unicode=True) for name, document in documents.items()}
+
+
+def import_documents(bundle: Bundle) -> dict[str, Any]:
+    """What the import's files say, by file name."""
     documents: dict[str, Any] = {"metadata.yaml": {"version": "1.0.0", "type": "assets"}}
     documents["databases/database.yaml"] = _database_document(bundle)
     for dataset in bundle.datasets.values():
@@ -16,7 +25,7 @@ def import_files(bundle: Bundle) -> dict[str, str]:
         documents[f"charts/{chart.slug}.yaml"] = _chart_document(chart)
     for dashboard in bundle.dashboards.values():
         documents[f"dashboards/{dashboard.slug}.yaml"] = _dashboard_document(bundle, dashboard)
-    return {name: yaml.safe_dump(document, sort_keys=False, allow_unicode=True) for name, document in documents.items()}
+    return documents
 
 
 def _database_document(bundle: Bundle) -> dict[str, Any]:
@@ -44,8 +53,14 @@ def _database_document(bundle: Bundle) -> dict[str, Any]:
     }
 
 
+def owned(kind: str, slug: str) -> str:
+    """What marks an asset in Superset as one of the files', so that it leaves Superset when it leaves them."""
+    return f"{OWNED}{kind}/{slug}"
+
+
 def _dataset_document(bundle: Bundle, dataset: Dataset) -> dict[str, Any]:
     return {
+        "external_url": owned("dataset", dataset.slug),
         "table_name": dataset.name,
         "main_dttm_col": dataset.time_column,
         "description": dataset.description,
@@ -66,6 +81,7 @@ def _dataset_document(bundle: Bundle, dataset: Dataset) -> dict[str, Any]:
 def _dashboard_document(bundle: Bundle, dashboard: Dashboard) -> dict[str, Any]:
     numbers = {slug: number for number, slug in enumerate(dashboard.charts, start=1)}
     return {
+        "external_url": owned("dashboard", dashboard.slug),
         "dashboard_title": dashboard.title,
         "description": dashboard.description,
         "css": dashboard.css,
@@ -104,7 +120,7 @@ def _cell(
 ) -> dict[str, Any]:
     meta = {"width": cell["width"], "height": cell.get("height", row["height"])}
     # branding/app.js lays phones out by this.
-    meta["phoneWidth"] = cell.get("phone", 6 if cell["width"] <= 3 else 12)
+    meta["phoneWidth"] = cell.get("phone", phone_width(cell["width"]))
     common = {"children": [], "parents": ["ROOT_ID", "GRID_ID", row_id]}
     if "text" in cell:
         return {
@@ -143,6 +159,7 @@ def _filter(bundle: Bundle, item: dict[str, Any], numbers: dict[str, int]) -> di
         "column": {"name": item["column"]},
     }  # fmt: skip
     single = bool(item.get("single"))
+    first = single or bool(item.get("first"))
     return {
         "id": _filter_id(item["name"]),
         "name": item["name"],
@@ -151,26 +168,37 @@ def _filter(bundle: Bundle, item: dict[str, Any], numbers: dict[str, int]) -> di
         "filterType": "filter_time" if is_time else "filter_select",
         "targets": [target],
         # Without it the first item is shown as chosen, but filters nothing until it is applied by hand.
-        "requiredFirst": single,
+        "requiredFirst": first,
         "sortMetric": item.get("sorted_by"),
-        "controlValues": {"enableEmptyFilter": False}
-        if is_time
-        else {
-            "enableEmptyFilter": single,
-            "defaultToFirstItem": single,
-            "multiSelect": not single,
-            "searchAllOptions": False,
-            "inverseSelection": False,
-            "sortAscending": True,
-        },
+        "controlValues": filter_controls(is_time, single, first),
         "defaultDataMask": {"extraFormData": {}, "filterState": {}, "ownState": {}},
         "cascadeParentIds": [_filter_id(name) for name in item.get("under", [])],
         "scope": {"rootPath": ["ROOT_ID"], "excluded": [numbers[slug] for slug in item.get("not_for", [])]},
     }
 
 
+def filter_controls(is_time: bool, single: bool, first: bool) -> dict[str, bool]:
+    """How a filter behaves: one that begins with the first item chooses it by itself, and is never empty."""
+    if is_time:
+        return {"enableEmptyFilter": False}
+    return {
+        "enableEmptyFilter": first,
+        "defaultToFirstItem": first,
+        "multiSelect": not single,
+        "searchAllOptions": False,
+        "inverseSelection": False,
+        "sortAscending": True,
+    }
+
+
+def phone_width(width: int) -> int:
+    """Columns on a phone of a cell that does not say: small ones stand two in a row."""
+    return 6 if width <= 3 else 12
+
+
 def _chart_document(chart: Chart) -> dict[str, Any]:
     return {
+        "external_url": owned("chart", chart.slug),
         "slice_name": chart.title,
         "description": chart.description,
         "viz_type": chart.viz,

@@ -1,91 +1,278 @@
-"""Make Superset what the files say: roles, users, datasets, charts and dashboards, in one process.
+"""Make Superset what the files say: roles, users, row rules, datasets, charts and dashboards, in one transaction.
 
-Run it with Superset's own Python. Progress goes to standard error, one JSON object to standard output;
-exit 1 with the reason when it fails. When no input changed since the last time it says so at once,
-without loading Superset.
+Run it with Superset's own Python: `push` (the default), `diff`, `read SLUG`, `adopt SLUG ID…`, `forget TENANT`,
+`alerts`.
+Progress goes to standard error, one JSON object to standard output; exit 1 with the reason when it fails.
+When no input changed since the last time, a push that is not forced says so at once, without loading Superset.
 """
 
 import argparse
+import dataclasses
+import fcntl
 import hashlib
 import json
-import logging
 import os
-import signal
-import subprocess
 import sys
 import time
-import warnings
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 FOLDER = Path(__file__).resolve().parent
 MARTS = FOLDER.parent / "dbt_project" / "models" / "marts"
-CHILD = FOLDER.parent / "orchestration" / "child.py"
-sys.path[:0] = [str(FOLDER), str(FOLDER / "security"), str(FOLDER / "branding")]
+sys.path[:0] = [str(FOLDER), *(str(FOLDER / name) for name in ("security", "branding", "embedding"))]
 
-from bundle import AssetError, Bundle  # noqa: E402
-from import_files import import_files  # noqa: E402
-from tenancy import ROLE_PREFIX, TENANT_ID, fleetmart_home  # noqa: E402
+import services  # noqa: E402
+from alert_files import TenantAlert, read_alerts, tenant_alerts  # noqa: E402
+from bundle import Bundle  # noqa: E402
+from check_files import brand_problems, check_files  # noqa: E402
+from declared_roles import RowRule, declared_roles, row_rules  # noqa: E402
+from differences import Difference, State, differences  # noqa: E402
+from embedded_addresses import give_addresses  # noqa: E402
+from embedding import EmbeddingError, dashboards_of, embedded_uuid  # noqa: E402
+from generated_secrets import SharedSecret, generated_secrets, require_private  # noqa: E402
+from import_files import owned  # noqa: E402
+from last_push import LastPush  # noqa: E402
+from marts import uuid_of  # noqa: E402
+from problems import AssetError, refuse  # noqa: E402
+from push_alerts import make_alerts  # noqa: E402
+from push_assets import (  # noqa: E402
+    drop_kept_queries,
+    grant_data,
+    import_bundle,
+    limit_dashboards,
+    make_row_rules,
+    own_assets,
+    remove_what_left,
+    share_queries,
+)
+from push_people import log_in_as_the_product, make_roles, make_users  # noqa: E402
+from run_alerts import run_due  # noqa: E402
+from superset_session import (  # noqa: E402
+    ProvisionError,
+    make_records,
+    one_transaction,
+    say,
+    superset_started,
+    upgrade_apart,
+    upgrade_records,
+)
+from tenancy import TENANT_ID, fleetmart_home  # noqa: E402
+from wanted_state import wanted_state  # noqa: E402
 
-MAKE_RECORDS = """
-import logging
-logging.disable(logging.INFO)
-import flask_migrate
-from superset.app import create_app
-with create_app().app_context():
-    flask_migrate.upgrade()
-"""
-ROLES = ("admin", "executive", "analyst", "steward")
-
-
-class ProvisionError(Exception):
-    """What could not be made so, and what to do about it."""
+ROLES = ("admin", "executive", "analyst", "engineer", "steward", "tenant-admin")
 
 
 def main() -> int:
-    """Provision, and say on standard output what was done."""
+    """Do what the arguments say, and answer on standard output."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--force", action="store_true", help="provision even when no input has changed")
-    forced = parser.parse_args().force
+    parser.set_defaults(act=lambda home, _: push(home))
+    acts = parser.add_subparsers()
+    pushing = acts.add_parser("push", help="make Superset what the files say")
+    pushing.add_argument("--force", action="store_true", help="look at Superset even when no input has changed")
+    pushing.set_defaults(act=lambda home, given: push(home, given.force))
+    acts.add_parser("diff", help="what Superset holds that the files do not say").set_defaults(
+        act=lambda home, _: diff(home)
+    )
+    reading = acts.add_parser("read", help="a dashboard or chart as Superset holds it")
+    reading.add_argument("slug")
+    reading.set_defaults(act=lambda home, given: read(home, given.slug))
+    adopting = acts.add_parser("adopt", help="make a person's own chart the files' one of this slug")
+    adopting.add_argument("charts", nargs="+", help="SLUG=ID")
+    adopting.set_defaults(act=lambda home, given: adopt(home, dict(pair.split("=") for pair in given.charts)))
+    forgetting = acts.add_parser("forget", help="remove a tenant that has left, its people and all that they made")
+    forgetting.add_argument("tenant")
+    forgetting.set_defaults(act=lambda home, given: forget(home, given.tenant))
+    acts.add_parser("alerts", help="ask what alerts are due, and tell").set_defaults(act=lambda home, _: alerts(home))
+    given = parser.parse_args()
     try:
-        print(json.dumps(provision(fleetmart_home(), forced)))
-    except (ProvisionError, AssetError) as error:
+        print(json.dumps(given.act(fleetmart_home(), given)))
+    except (ProvisionError, AssetError, SharedSecret, EmbeddingError, services.ServiceError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def provision(home: Path, forced: bool = False) -> dict[str, Any]:
-    """Bring Superset's records under `home` in line with the files.
+def assets_folder() -> Path:
+    """Where the dashboards' files are; the same default as the command line's."""
+    return Path(os.environ.get("FLEETMART_ASSETS") or FOLDER / "assets").expanduser().absolute()
 
-    Raises ProvisionError or AssetError, with what to do.
+
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """Everything that the files say, proved; `users` are those of credentials.json.
+
+    `addresses` are the tenant and dashboard of each address under which a dashboard may be embedded.
+    """
+
+    bundle: Bundle
+    users: list[dict[str, str]]
+    rules: list[RowRule]
+    addresses: dict[str, tuple[str, str]]
+    alerts: list[TenantAlert]
+
+    @classmethod
+    def of(cls, home: Path) -> "Files":
+        """What the files say.
+
+        Raises ProvisionError or AssetError with all that is wrong in them.
+        """
+        users = read_users(home / "credentials.json")
+        tenants = {user["tenant"] for user in users}
+        refuse(check_files(assets_folder(), MARTS, tenants))
+        secret = generated_secrets(home)["guest_token_jwt_secret"]
+        addresses = {
+            embedded_uuid(secret, tenant, slug): (tenant, slug)
+            for tenant in sorted(tenants)
+            for slug in dashboards_of(tenant)
+        }
+        bundle = Bundle(assets_folder(), MARTS)
+        alerts = tenant_alerts(read_alerts(bundle), users)
+        return cls(bundle, users, row_rules(tenants), addresses, alerts)
+
+    @property
+    def wanted(self) -> State:
+        return wanted_state(self.bundle, self.users, self.rules, self.addresses, self.alerts)
+
+
+def push(
+    home: Path,
+    forced: bool = True,
+    but_first: Callable[[], dict[str, Any]] = dict,
+    afterwards: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """Bring Superset's records under `home` in line with the files, all of it or nothing.
+
+    `but_first` is called within the same transaction, and its answer is given too; `afterwards` once it is committed.
+    Raises ProvisionError, AssetError, SharedSecret, EmbeddingError or ServiceError, with what to do.
     """
     started = time.monotonic()
-    users = read_users(home / "credentials.json")
-    done = home / "superset" / "provisioned.json"
-    inputs = fingerprint(users)
-    if not forced and _is_done(done, inputs, home):
-        return {"changed": False, "seconds": round(time.monotonic() - started, 1)}
-    bundle = Bundle(FOLDER / "assets", MARTS)
-    _say(f"{len(bundle.dashboards)} dashboards, {len(bundle.charts)} charts, {len(bundle.datasets)} datasets proved")
-    done.unlink(missing_ok=True)
-    _make_records(home / "superset" / "superset.db")
-    counts = _provision_superset(users, bundle)
-    done.write_text(json.dumps({"inputs": inputs}))
-    return {"changed": True, **counts, "seconds": round(time.monotonic() - started, 1)}
+    refuse(brand_problems())
+    services.check()
+    with _alone(home):
+        last = _last_push(home)
+        users = read_users(home / "credentials.json")
+        inputs = fingerprint(users)
+        if not forced and last.inputs == inputs:
+            return {"changed": 0, "changes": [], "seconds": round(time.monotonic() - started, 1)}
+        files = Files.of(home)
+        say(f"{len(files.bundle.dashboards)} dashboards, {len(files.bundle.charts)} charts proved")
+        if services.database():
+            upgrade_apart(home / "superset")
+        else:
+            make_records(home / "superset" / "superset.db")
+        with superset_started():
+            upgrade_records()
+            with one_transaction():
+                also = but_first()
+                changes = _push(files, last)
+                _note(last, inputs, users)
+            afterwards()
+    return {
+        **also,
+        "changed": len({change.object for change in changes}),
+        "changes": [_told(change) for change in changes],
+        "users": len(users),
+        "datasets": len(files.bundle.datasets),
+        "charts": len(files.bundle.charts),
+        "dashboards": len(files.bundle.dashboards),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def diff(home: Path) -> dict[str, Any]:
+    """What Superset holds of what is the files' own, and they do not say; nothing is written.
+
+    Raises ProvisionError when there is nothing to compare yet, AssetError for what is wrong in the files.
+    """
+    files = Files.of(home)
+    with _reading(home):
+        found = _differences(files, _last_push(home))
+    return {"differences": [_told(one) for one in found]}
+
+
+def _told(one: Difference) -> dict[str, Any]:
+    return {**dataclasses.asdict(one), "text": str(one)}
+
+
+def read(home: Path, slug: str) -> dict[str, Any]:
+    """A dashboard, with the charts that it shows, or a chart, as Superset holds them, in the words of the files.
+
+    Charts that people made and put there come under their ids.
+    Raises ProvisionError when Superset has none of this slug.
+    """
+    from pulled import pulled
+
+    bundle = Bundle(assets_folder(), MARTS)
+    with _reading(home):
+        found = pulled(bundle, slug)
+    if found is None:
+        known = ", ".join(sorted({*bundle.dashboards, *bundle.charts}))
+        raise ProvisionError(f"Superset holds no dashboard or chart {slug!r} of the files. Known are: {known}.")
+    return found
+
+
+def adopt(home: Path, charts: dict[str, str]) -> dict[str, Any]:
+    """Make charts that people made those of the files: from now on they are what the file of this slug says."""
+    with _alone(home), superset_started(), one_transaction():
+        from superset.models.slice import Slice
+
+        from superset import db
+
+        for slug, number in charts.items():
+            chart = db.session.get(Slice, int(number))
+            if chart is None:
+                raise ProvisionError(f"There is no chart {number} to become {slug}; it was deleted meanwhile.")
+            chart.uuid, chart.external_url = uuid_of("chart", slug), owned("chart", slug)
+    return {"adopted": sorted(charts)}
+
+
+def forget(home: Path, tenant: str) -> dict[str, Any]:
+    """Remove a tenant that credentials.json no longer names from Superset: people, their work, every trace of them.
+
+    Raises ProvisionError while the tenant is still there.
+    """
+    from forget_tenant import clean_up, forget_tenant
+
+    if not TENANT_ID.fullmatch(tenant):
+        raise ProvisionError(f"{tenant!r} cannot be a tenant's key.")
+    if any(user["tenant"] == tenant for user in read_users(home / "credentials.json")):
+        raise ProvisionError(f"{tenant} still has log-ins. Take its rows out of the registry first.")
+    return push(home, but_first=lambda: {"removed": forget_tenant(tenant)}, afterwards=clean_up)
+
+
+def alerts(home: Path) -> dict[str, Any]:
+    """Ask every alert that is due, and tell whoever is to be told; what came of each.
+
+    Raises ProvisionError when there is no Superset yet.
+    """
+    with _alone(home):
+        _require_pushed(home)
+        return {"alerts": run_due(home, services.records(home / "superset"))}
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """One push at a time; the other one waits."""
+    (home / "superset").mkdir(parents=True, exist_ok=True)
+    with (home / "superset" / "push.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _last_push(home: Path) -> LastPush:
+    return LastPush.of(services.records(home / "superset"), generated_secrets(home)["superset_secret_key"])
 
 
 def read_users(path: Path) -> list[dict[str, str]]:
     """The people of credentials.json, proved.
 
-    Raises ProvisionError when the file is missing or says what cannot be.
+    Raises ProvisionError when the file is missing or says what cannot be, SharedSecret when others may read it.
     """
     try:
+        require_private(path)
         users = json.loads(path.read_text())["users"]
         for user in users:
             if user["role"] not in ROLES or not TENANT_ID.fullmatch(user["tenant"]) or not user["password"]:
@@ -106,305 +293,99 @@ def read_users(path: Path) -> list[dict[str, str]]:
 def fingerprint(users: list[dict[str, str]]) -> str:
     """One hash over everything that provisioning reads."""
     digest = hashlib.sha256(metadata.version("apache-superset").encode())
-    files = [path for path in FOLDER.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    for path in sorted(files + list(MARTS.glob("*.yml"))):
-        digest.update(f"{path.relative_to(FOLDER.parent)}\0".encode() + path.read_bytes())
+    paths = {*FOLDER.rglob("*"), *assets_folder().rglob("*"), *MARTS.glob("*.yml")}
+    for path in sorted(path for path in paths if path.is_file() and "__pycache__" not in path.parts):
+        digest.update(f"{path}\0".encode() + path.read_bytes())
     digest.update(json.dumps(users, sort_keys=True).encode())
+    # the addresses of embedded dashboards follow from it
+    digest.update(generated_secrets(fleetmart_home())["guest_token_jwt_secret"].encode())
     return digest.hexdigest()
 
 
-def _is_done(done: Path, inputs: str, home: Path) -> bool:
-    if not done.exists() or not (home / "superset" / "superset.db").exists():
-        return False
-    with suppress(json.JSONDecodeError):
-        return json.loads(done.read_text()).get("inputs") == inputs
-    return False
+def _require_pushed(home: Path) -> None:
+    if _last_push(home).inputs is None:
+        raise ProvisionError("Nothing was ever pushed to Superset. Run `fleetmart superset push` first.")
 
 
-def _make_records(records: Path) -> None:
-    """New, empty records, whole or not at all: SQLite cannot undo a half-done migration.
+@contextmanager
+def _reading(home: Path) -> Iterator[None]:
+    """Superset, to look at; whatever is done to its records meanwhile is undone.
 
-    Raises ProvisionError when they cannot be made.
+    Raises ProvisionError when there is none yet.
     """
-    if records.exists():
-        return
-    partial = records.with_name("superset.db.part")
-    records.parent.mkdir(parents=True, exist_ok=True)
-    for left_over in records.parent.glob(f"{partial.name}*"):
-        left_over.unlink()
-    _say("making Superset's records")
-    bound = [sys.executable, "-P", str(CHILD), str(os.getpid()), str(int(signal.SIGKILL))]
-    made = subprocess.run(
-        [*bound, sys.executable, "-c", MAKE_RECORDS],
-        env=os.environ | {"SUPERSET_CONFIG_PATH": str(FOLDER / "superset_config.py"), "SUPERSET_RECORDS": partial.name},
-        cwd=records.parent,
-        stdout=sys.stderr,
-        check=False,
-    )
-    if made.returncode:
-        raise ProvisionError("Superset's records could not be made; its own words stand above.")
-    os.replace(partial, records)
+    _require_pushed(home)
+    with superset_started():
+        from superset import db
+
+        try:
+            yield
+        finally:
+            db.session.rollback()
 
 
-def _provision_superset(users: list[dict[str, str]], bundle: Bundle) -> dict[str, Any]:
-    os.environ["SUPERSET_CONFIG_PATH"] = str(FOLDER / "superset_config.py")
-    os.environ.setdefault("FLEETMART_HOME", str(fleetmart_home()))
-    # Hundreds of migrations each say so; what matters is said here, and failures raise.
-    logging.disable(logging.INFO)
-    warnings.simplefilter("ignore")
-    _say("starting Superset")
-    with _standard_output_to_error():
-        from superset.app import create_app
+def _push(files: Files, last: LastPush) -> list[Difference]:
+    """Make Superset what the files say; returns what was not so before.
 
-        app = create_app()
-        with app.app_context():
-            _upgrade_records()
-            _sync_permissions()
-            _make_roles(users)
-            _make_users(users)
-            _log_in_as_owner(users)
-            _import(bundle)
-            removed = _remove_what_left(bundle)
-            _grant_data(bundle)
-            _limit_dashboards(bundle)
-            _read_back(bundle)
-    return {
-        "users": len(users),
-        "datasets": len(bundle.datasets),
-        "charts": len(bundle.charts),
-        "dashboards": len(bundle.dashboards),
-        "removed": removed,
-    }
+    Raises ProvisionError when it is not so afterwards: an import that lost something must not count as done.
+    """
+    _sync_permissions()
+    changes = _differences(files, last)
+    if not changes:
+        return []
+    changed = {change.object for change in changes}
+    make_roles(files.users, last)
+    make_users(files.users, last)
+    log_in_as_the_product()
+    if any(name.split()[0] in ("database", "dataset", "chart", "dashboard") for name in changed):
+        import_bundle(files.bundle)
+        own_assets(files.bundle)
+        drop_kept_queries(files.bundle, changed)
+    remove_what_left(files.bundle)
+    grant_data(files.bundle)
+    limit_dashboards(files.bundle)
+    give_addresses({user["tenant"] for user in files.users})
+    make_row_rules(files.bundle, files.rules)
+    make_alerts(files.bundle, files.alerts)
+    share_queries(files.bundle)
+    _sync_permissions()
+    _read_back(files, last)
+    return changes
 
 
-def _upgrade_records() -> None:
-    import flask_migrate
+def _note(last: LastPush, inputs: str, users: list[dict[str, str]]) -> None:
+    from superset import db
 
-    _say("upgrading Superset's records")
-    flask_migrate.upgrade()
+    last.note(db.session.connection(), inputs, users, declared_roles()["personas"])
+
+
+def _differences(files: Files, last: LastPush) -> list[Difference]:
+    from present_state import present_state
+
+    return differences(files.wanted, present_state(files.bundle, files.users, files.addresses, last))
 
 
 def _sync_permissions() -> None:
     from superset import appbuilder, security_manager
 
-    _say("permissions and roles")
+    say("permissions and roles")
     appbuilder.add_permissions(update_perms=True)
     security_manager.sync_role_definitions()
 
 
-def _make_roles(users: list[dict[str, str]]) -> None:
-    """Persona roles hold exactly what roles.yml lists; tenant roles hold nothing and name a tenant."""
-    from superset import security_manager
+def _read_back(files: Files, last: LastPush) -> None:
+    """Compare what stands in Superset with the files; log-ins are set up when the push is done.
 
-    declared = yaml.safe_load((FOLDER / "security" / "roles.yml").read_text())
-    for persona, sets in declared["personas"].items():
-        role = security_manager.add_role(persona)
-        listed = [pair for name in sets for pair in declared["sets"][name]]
-        role.permissions = [security_manager.add_permission_view_menu(*pair) for pair in listed]
-    for tenant in {user["tenant"] for user in users}:
-        security_manager.add_role(ROLE_PREFIX + tenant)
-    _commit()
-
-
-def _make_users(users: list[dict[str, str]]) -> None:
-    from superset import security_manager
-
-    _say(f"{len(users)} users")
-    named = {user["username"] for user in users}
-    for user in security_manager.get_all_users():
-        if user.username not in named:
-            user.active = False
-    for user in users:
-        roles = [security_manager.find_role(name) for name in _role_names(user)]
-        account = security_manager.find_user(username=user["username"])
-        if account is None:
-            first, last = _shown_name(user)
-            account = security_manager.add_user(
-                user["username"], first, last, f"{user['username']}@fleetmart.invalid", roles, user["password"]
-            )
-            if not account:
-                raise ProvisionError(f"User {user['username']} could not be made; Superset's log above says why.")
-        account.active = True
-        account.roles = roles
-        account.groups = []
-        security_manager.reset_password(account.id, user["password"])
-    _commit()
-
-
-def _role_names(user: dict[str, str]) -> list[str]:
-    persona = "Admin" if user["role"] == "admin" else user["role"]
-    return [persona, ROLE_PREFIX + user["tenant"]]
-
-
-def _shown_name(user: dict[str, str]) -> tuple[str, str]:
-    """First and last name: whoever looks at an asset's history sees the product, no person."""
-    if user["role"] == "admin":
-        return "Fleetmart", "Administrator"
-    return user["role"].capitalize(), user["tenant"].replace("-", " ").title()
-
-
-def _log_in_as_owner(users: list[dict[str, str]]) -> None:
-    """Imports belong to an administrator, and open the operator's snapshot."""
-    from flask import g
-
-    from superset import security_manager
-
-    owner = next(user for user in users if user["role"] == "admin")
-    g.user = security_manager.find_user(username=owner["username"])
-
-
-def _import(bundle: Bundle) -> None:
-    """Push the bundle in one transaction.
-
-    Raises ProvisionError with the importer's own complaints.
+    Raises ProvisionError with every difference.
     """
-    from marshmallow import ValidationError
-    from superset.commands.exceptions import CommandException
-    from superset.commands.importers.v1.assets import ImportAssetsCommand
-
-    _say("importing dashboards")
-    try:
-        ImportAssetsCommand(import_files(bundle)).run()
-    except (CommandException, ValidationError) as error:
-        complaints = getattr(error, "normalized_messages", lambda: "")()
-        raise ProvisionError(f"Superset refused the dashboards: {error} {complaints}") from error
-
-
-def _remove_what_left(bundle: Bundle) -> list[str]:
-    """Delete what an earlier import brought and the files no longer hold."""
-    from superset.connectors.sqla.models import SqlaTable
-    from superset.models.core import Database
-    from superset.models.dashboard import Dashboard
-    from superset.models.slice import Slice
-
     from superset import db
 
-    removed = []
-    owned = db.session.query(SqlaTable).join(Database).filter(Database.uuid == bundle.database_uuid)
-    kinds = [
-        ("dashboard", db.session.query(Dashboard).filter(Dashboard.slug.isnot(None))),
-        ("chart", db.session.query(Slice)),
-        ("dataset", owned),
-    ]
-    made_here = _made_here()
-    for kind, query in kinds:
-        for asset in query.all():
-            if str(asset.uuid) in made_here and str(asset.uuid) not in bundle.uuids[kind]:
-                removed.append(f"{kind} {asset}")
-                db.session.delete(asset)
-    _commit()
-    _remember(made_here | set().union(*bundle.uuids.values()))
-    return removed
-
-
-def _made_here() -> set[str]:
-    """UUIDs that earlier imports brought: people's own assets are not among them."""
-    path = fleetmart_home() / "superset" / "imported.json"
-    return set(json.loads(path.read_text())) if path.exists() else set()
-
-
-def _remember(uuids: set[str]) -> None:
-    (fleetmart_home() / "superset" / "imported.json").write_text(json.dumps(sorted(uuids)))
-
-
-def _grant_data(bundle: Bundle) -> None:
-    """Personas read the imported datasets; those with SQL read the database as well."""
-    from superset.connectors.sqla.models import SqlaTable
-    from superset.models.core import Database
-
-    from superset import db, security_manager
-
-    declared = yaml.safe_load((FOLDER / "security" / "roles.yml").read_text())
-    database = db.session.query(Database).filter_by(uuid=bundle.database_uuid).one()
-    datasets = db.session.query(SqlaTable).filter_by(database_id=database.id).all()
-    readable = [security_manager.add_permission_view_menu("datasource_access", dataset.perm) for dataset in datasets]
-    whole = security_manager.add_permission_view_menu("database_access", database.perm)
-    for persona, sets in declared["personas"].items():
-        role = security_manager.find_role(persona)
-        wanted = readable + ([whole] if "sql" in sets else [])
-        role.permissions = role.permissions + [access for access in wanted if access not in role.permissions]
-    _commit()
-
-
-def _limit_dashboards(bundle: Bundle) -> None:
-    """Give the dashboards that roles.yml limits to people of some tenants these tenants' roles; bundles carry none.
-
-    Raises ProvisionError for a dashboard that there is not.
-    """
-    from superset.models.dashboard import Dashboard
-
-    from superset import db, security_manager
-
-    declared = yaml.safe_load((FOLDER / "security" / "roles.yml").read_text())["dashboards"]
-    if unknown := declared.keys() - bundle.dashboards.keys():
-        raise ProvisionError(f"roles.yml limits {_short(unknown)}, which is no dashboard.")
-    for slug in bundle.dashboards:
-        dashboard = db.session.query(Dashboard).filter_by(slug=slug).one()
-        dashboard.roles = [security_manager.add_role(ROLE_PREFIX + tenant) for tenant in declared.get(slug, [])]
-    _commit()
-
-
-def _read_back(bundle: Bundle) -> None:
-    """Compare what stands in Superset with the files.
-
-    Raises ProvisionError at the first difference: an import that lost something must not count as done.
-    """
-    from superset.connectors.sqla.models import SqlaTable
-    from superset.models.dashboard import Dashboard
-    from superset.models.slice import Slice
-
-    from superset import db
-
-    _say("reading back")
-    for dataset in bundle.datasets.values():
-        found = _one(db.session.query(SqlaTable).filter_by(uuid=dataset.uuid), "dataset", dataset.slug)
-        _require_same("dataset", dataset.slug, set(dataset.columns), {c.column_name for c in found.columns})
-        _require_same("dataset", dataset.slug, set(dataset.metrics), {m.metric_name for m in found.metrics})
-    for chart in bundle.charts.values():
-        found = _one(db.session.query(Slice).filter_by(uuid=chart.uuid), "chart", chart.slug)
-        _require_same("chart", chart.slug, (chart.title, chart.viz), (found.slice_name, found.viz_type))
-        _require_same("chart", chart.slug, chart.dataset.name, found.datasource.name.removeprefix("main."))
-    for dashboard in bundle.dashboards.values():
-        found = _one(db.session.query(Dashboard).filter_by(uuid=dashboard.uuid), "dashboard", dashboard.slug)
-        wanted = {bundle.charts[slug].uuid for slug in dashboard.charts}
-        _require_same("dashboard", dashboard.slug, wanted, {str(chart.uuid) for chart in found.slices})
-        _require_same("dashboard", dashboard.slug, dashboard.slug, found.slug)
-
-
-def _one(query: Any, kind: str, slug: str) -> Any:
-    found = query.all()
-    if len(found) != 1:
-        raise ProvisionError(f"{kind} {slug}: {len(found)} stand in Superset after the import, not one.")
-    return found[0]
-
-
-def _require_same(kind: str, slug: str, wanted: Any, found: Any) -> None:
-    if wanted != found:
-        raise ProvisionError(f"{kind} {slug}: the files say {_short(wanted)}, Superset holds {_short(found)}.")
-
-
-def _short(value: Any) -> str:
-    return ", ".join(sorted(value)) if isinstance(value, Iterable) and not isinstance(value, str) else str(value)
-
-
-def _commit() -> None:
-    from superset import db
-
-    db.session.commit()
-
-
-class _standard_output_to_error:
-    """Superset prints while it starts; standard output is for the answer alone."""
-
-    def __enter__(self) -> None:
-        self.kept, sys.stdout = sys.stdout, sys.stderr
-
-    def __exit__(self, *error: object) -> None:
-        sys.stdout = self.kept
-
-
-def _say(line: str) -> None:
-    print(f"superset: {line}", file=sys.stderr, flush=True)
+    say("reading back")
+    db.session.flush()
+    db.session.expire_all()
+    left = [one for one in _differences(files, last) if one.field != "credentials"]
+    if left:
+        told = "\n".join(map(str, left[:20]))
+        raise ProvisionError(f"Superset does not hold what the files say, so nothing was changed:\n{told}")
 
 
 if __name__ == "__main__":

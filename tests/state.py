@@ -11,7 +11,7 @@ from orchestration.published_rows import published_marts
 from orchestration.settings import Settings
 
 PER_RUN = ("received_at", "finished_at", "decided_at", "checked_at", "build_id", "data_docs")
-PER_BUILD = ("quality_verdicts", "quality_results")
+PER_BUILD = ("quality_verdicts", "quality_results", "quality_findings")
 # bytes on the disk depend on how often and in which order files were written
 MEASURED = ("cube_storage_daily",)
 State = dict[str, pd.DataFrame]
@@ -25,7 +25,8 @@ def state_of(settings: Settings) -> State:
         connection.register("readings", connection.read_parquet(paths, hive_partitioning=True))
         state = {"lake": _rows(connection, "readings")}
     state |= marts_of(settings)
-    for folder in sorted(settings.serving.iterdir()):
+    # a tenant without data has records only
+    for folder in sorted(current.parent for current in settings.serving.glob("*/current")):
         with duckdb.connect(str(folder / "current"), read_only=True) as connection:
             names = [row[0] for row in connection.execute("show tables").fetchall()]
             equal = [name for name in names if name not in PER_BUILD + MEASURED]
@@ -38,7 +39,7 @@ def state_of(settings: Settings) -> State:
 def marts_of(settings: Settings) -> State:
     """Every mart of the warehouse."""
     with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
-        names = [mart.name for mart in published_marts(settings) if not mart.in_ledger and mart.name not in MEASURED]
+        names = [mart.name for mart in published_marts(settings) if mart.name not in MEASURED]
         return {name: _rows(connection, f"main.{name}") for name in names}
 
 

@@ -17,6 +17,8 @@ from tests.conftest import run_fleetmart
 COMMANDS = {"demo", "load", "listen", "build", "gate", "publish", "run", "serve", "status", "sql"}
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
+PERSONAS = ("executive", "analyst", "engineer", "steward", "tenant-admin")
+
 
 def test_the_commands_are_those_of_the_design() -> None:
     assert set(main.commands) >= COMMANDS
@@ -89,7 +91,7 @@ def test_a_demo_run_again_changes_nothing(fleetmart_home: Path) -> None:
 def test_log_ins_are_generated_private_and_complete(fleetmart_home: Path, credentials: dict) -> None:
     users = credentials["users"]
     tenants = ["operator", *Registry(ROOT / "orchestration" / "registry").tenant_ids]
-    wanted = {("admin", "operator")} | {(r, t) for t in tenants for r in ("executive", "analyst", "steward")}
+    wanted = {("admin", "operator")} | {(r, t) for t in tenants for r in PERSONAS}
     assert {(user["role"], user["tenant"]) for user in users} == wanted
     assert len({user["password"] for user in users}) == len(users) == len(wanted)
     assert all(len(user["password"]) >= 16 for user in users)
@@ -153,7 +155,7 @@ def test_a_unit_that_is_not_named_is_the_metrics_own_one(small: Callable[..., Se
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_documents_name_only_what_exists(document: Path) -> None:
     text = document.read_text()
-    for command in re.findall(r"`?fleetmart ([a-z]+)", text):
+    for command in re.findall(r"`?fleetmart ([a-z]+(?:-[a-z]+)*)", text):
         assert command in main.commands, f"{document.name} names `fleetmart {command}`"
     settings = {f"FLEETMART_{name.upper()}" for name in Settings.model_fields}
     for name in re.findall(r"FLEETMART_[A-Z_]+", text):

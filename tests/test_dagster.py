@@ -1,12 +1,13 @@
 """Dagster shows one lineage over the same functions, and its sensor asks once for what waits."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from orchestration.errors import FleetmartError
 from orchestration.settings import Settings
 
 
@@ -61,3 +62,38 @@ def test_the_sensor_asks_once_for_the_same_files(
     (landing / "b.csv").write_text("another")
     third = landing_sensor(dg.build_sensor_context())
     assert first.run_key == second.run_key != third.run_key
+
+
+def test_alerts_are_asked_where_they_can_be_told(
+    definitions: dg.Definitions, monkeypatch: pytest.MonkeyPatch, small: Callable[..., Settings]
+) -> None:
+    from orchestration.defs import jobs
+
+    monkeypatch.setenv("FLEETMART_HOME", str(small().home))
+    assert "FLEETMART_SMTP_URL" in jobs.alerts_schedule.evaluate_tick(dg.build_schedule_context()).skip_message
+    monkeypatch.setenv("FLEETMART_SMTP_URL", "smtp://127.0.0.1:25")
+    assert len(jobs.alerts_schedule.evaluate_tick(dg.build_schedule_context()).run_requests) == 1
+    assert jobs.alerts_schedule in definitions.schedules
+    came = [{"name": "a", "outcome": "told", "text": "alert a: holds."}]
+    monkeypatch.setattr(jobs, "run_alerts", lambda *_: came)
+    assert jobs.alerts_job.execute_in_process().success
+    came.append({"name": "b", "outcome": "failed", "text": "alert b: nobody has an address."})
+    with pytest.raises(FleetmartError, match="alert b: nobody has an address"):
+        jobs.alerts_job.execute_in_process()
+
+
+def test_silent_sources_are_looked_for_where_a_source_says_how_often_files_come(
+    definitions: dg.Definitions, monkeypatch: pytest.MonkeyPatch, small: Callable[..., Settings]
+) -> None:
+    from orchestration.defs.jobs import watch_job, watch_schedule
+
+    settings = small()
+    monkeypatch.setenv("FLEETMART_HOME", str(settings.home))
+    monkeypatch.setenv("FLEETMART_SOURCES", str(settings.sources))
+    monkeypatch.setenv("FLEETMART_REGISTRY", str(settings.registry))
+    assert watch_schedule.evaluate_tick(dg.build_schedule_context()).skip_message
+    path = settings.sources / "lhb_meter.yml"
+    path.write_text(f"{path.read_text()}arrives_every: 1 hour\n")
+    assert len(watch_schedule.evaluate_tick(dg.build_schedule_context()).run_requests) == 1
+    assert watch_schedule in definitions.schedules
+    assert watch_job.execute_in_process().success

@@ -13,6 +13,7 @@ from orchestration.settings import ROOT
 sys.path.insert(0, str(ROOT / "superset"))
 import bundle as bundles
 from import_files import import_files
+from problems import AssetError
 
 MARTS = ROOT / "dbt_project" / "models" / "marts"
 ASSETS = ROOT / "superset" / "assets"
@@ -36,11 +37,12 @@ def test_every_reference_of_the_shipped_dashboards_holds(bundle: bundles.Bundle)
 
 
 def test_every_published_mart_is_a_dataset_with_its_columns_and_metrics(bundle: bundles.Bundle) -> None:
+    documents = import_files(bundle)
     for path in MARTS.glob("*.yml"):
         declared = yaml.safe_load(path.read_text())
         tables = [table for source in declared.get("sources", []) for table in source["tables"]]
         for model in declared.get("models", []) + tables:
-            document = yaml.safe_load(import_files(bundle)[f"datasets/{model['name']}.yaml"])
+            document = yaml.safe_load(documents[f"datasets/{model['name']}.yaml"])
             assert [column["column_name"] for column in document["columns"]] == [c["name"] for c in model["columns"]]
             assert all(column["verbose_name"] for column in document["columns"])
 
@@ -98,12 +100,12 @@ BREAKAGES = {
 def test_a_broken_reference_is_refused_with_file_and_remedy(copy: Path, name: str) -> None:
     file, old, new, complaint = BREAKAGES[name]
     (copy / file).write_text((copy / file).read_text().replace(old, new))
-    with pytest.raises(bundles.AssetError, match=complaint) as error:
+    with pytest.raises(AssetError, match=complaint) as error:
         bundles.Bundle(copy, MARTS)
     assert Path(file).name in str(error.value)
 
 
 def test_a_chart_that_no_dashboard_shows_is_refused(copy: Path) -> None:
     shutil.copy(copy / "charts" / "pocket-worst.yml", copy / "charts" / "left-over.yml")
-    with pytest.raises(bundles.AssetError, match=r"left-over.yml: no dashboard shows this chart"):
+    with pytest.raises(AssetError, match=r"left-over.yml: no dashboard shows this chart"):
         bundles.Bundle(copy, MARTS)

@@ -17,14 +17,16 @@ from orchestration.errors import FleetmartError, WrongUse
 from orchestration.landing import deliver
 from orchestration.ledger import ledger, rows
 from orchestration.load import load_waiting
-from orchestration.publish import GateNotPassed, current_snapshot, publish, publish_all
+from orchestration.publish import GateNotPassed, publish, publish_all
 from orchestration.published_rows import published_marts
+from orchestration.serving import current_snapshot
 from orchestration.settings import ROOT, Settings
 from orchestration.snapshot_sql import query
 
 SAMPLE = ROOT / "orchestration" / "sample"
 METER = sorted((SAMPLE / "lhb_meter").iterdir())
 WEATHER = sorted((SAMPLE / "nyc_weather").iterdir())
+LINK = r'href="([^"#]+)"'
 
 
 def take_in(settings: Settings, source: str, *files: Path) -> None:
@@ -226,17 +228,39 @@ def test_a_verdict_stands_for_every_published_snapshot(demo_settings: Settings) 
         assert (demo_settings.quality / snapshot["tenant_id"] / "docs" / verdict.data_docs).exists()
 
 
+def pages_of(settings: Settings) -> list[Path]:
+    return list(settings.quality.glob("*/docs/**/*.html"))
+
+
 def test_every_link_of_the_data_docs_leads_to_a_page(demo_settings: Settings) -> None:
-    pages = list((demo_settings.quality / "operator" / "docs").rglob("*.html"))
-    links = [(page, link) for page in pages for link in re.findall(r'href="([^"#]+)"', page.read_text())]
-    assert len(links) > 30
-    assert [(page, link) for page, link in links if not (page.parent / unquote(link)).exists()] == []
+    links = [(page, unquote(link)) for page in pages_of(demo_settings) for link in re.findall(LINK, page.read_text())]
+    assert len(links) > 100
+    for page, link in links:
+        # the operator's own page leads to the tenants'
+        tenant, _, rest = link.partition("/")
+        of_tenant = demo_settings.quality / tenant / "docs" / rest
+        assert (of_tenant if page.parent.parent.name == "operator" else page.parent / link).exists(), (page, link)
 
 
 def test_data_docs_load_nothing_from_elsewhere(demo_settings: Settings) -> None:
-    pages = list((demo_settings.quality / "operator" / "docs").rglob("*.html"))
+    pages = pages_of(demo_settings)
     assert len(pages) >= 22
     for page in pages:
         text = page.read_text()
         assert not re.search(r"""(src|href)=["']?(https?:)?//""", text), page
         assert "<script" not in text, page
+
+
+def test_data_docs_keep_the_pages_of_so_many_builds(
+    small: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("expectations.gate.BUILDS_WITH_PAGES", 1)
+    settings = small()
+    docs = settings.quality / "la-haute-borne" / "docs"
+    for number in range(2):
+        take_in(settings, "lhb_meter", METER[number])
+        new = build(settings).build_id
+        gate(settings)
+        assert [page.name for page in (docs / "builds").iterdir()] == [f"{new}.html"]
+        assert {path.name for path in docs.glob("validations/*/*")} == {f"la-haute-borne build {new}"}
+        assert "Build 1" in (docs / "builds.html").read_text() or number == 1

@@ -373,7 +373,7 @@ def test_a_restarted_broker_costs_nothing(home: Settings, broker: Broker, start:
 
 
 def test_a_full_disk_is_said_and_loses_nothing(home: Settings, broker: Broker, start: Callable[..., Listening]) -> None:
-    declare(home, broker, "batch_seconds: 1, batch_messages: 2000")
+    declare(home, broker, "batch_seconds: 60, batch_messages: 2000")
     start().connected().stop()
     broker.publish([reading_of(number) for number in range(2000)])
     small_disk = 100_000

@@ -16,7 +16,9 @@ from orchestration.landing import deliver
 from orchestration.ledger import rows
 from orchestration.load import Loaded, load_waiting
 from orchestration.settings import Settings
-from orchestration.simulate import FAULTS, Fleet, simulate
+from orchestration.simulate import simulate
+from orchestration.simulate_faults import FAULTS
+from orchestration.simulate_fleet import Fleet
 from tests.conftest import run_fleetmart
 from tests.independent import KEYS, assert_equal, daily_cube, hourly_cube, simulated_readings
 

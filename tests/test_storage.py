@@ -15,7 +15,8 @@ from orchestration.build import build
 from orchestration.landing import deliver
 from orchestration.ledger import ledger, now, rows
 from orchestration.load import load_waiting
-from orchestration.publish import current_snapshot, publish_all
+from orchestration.publish import publish_all
+from orchestration.serving import current_snapshot
 from orchestration.settings import ROOT, Settings
 from orchestration.snapshot_sql import query
 from orchestration.storage import measure, shared

@@ -5,13 +5,14 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import duckdb
 import pytest
 
 from orchestration.settings import ROOT
 
 sys.path.insert(0, str(ROOT / "superset" / "security"))
 import tenancy
-from generated_secrets import generated_secrets
+from generated_secrets import SharedSecret, generated_secrets
 
 SUPERSET_PYTHON = ROOT / ".venv-superset" / "bin" / "python"
 
@@ -85,19 +86,107 @@ def test_each_publish_has_a_version_of_its_own(tmp_path: Path) -> None:
     assert len(versions) == 2
 
 
+def written(home: Path, folder: str, table: str) -> Path:
+    """A file of a tenant that says whose it is, and in `table` where it was put."""
+    path = home / "serving" / folder / "v1.duckdb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whose = tenancy.TENANTS_IN["records" if path.parent.name == "records" else "snapshot"]
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(f"create table {whose} as select '{folder.partition('/')[0]}' as tenant_id")
+        connection.execute(f"create table {table} as select '{folder}' as found")
+    (path.parent / "current").symlink_to(path.name)
+    return path
+
+
+def test_a_tenants_folder_that_is_a_link_to_anothers_is_refused(tmp_path: Path) -> None:
+    published(tmp_path, "south")
+    (tmp_path / "serving" / "north").symlink_to("south")
+    with pytest.raises(tenancy.UnknownCaller, match="outside its own folder"):
+        tenancy.snapshot_of(tmp_path, "north")
+
+
+@pytest.mark.parametrize("folder", ["", "records/"])
+def test_another_tenants_file_is_refused_wherever_it_lies(tmp_path: Path, folder: str) -> None:
+    for tenant_id in ("north", "south"):
+        written(tmp_path, tenant_id, "readings")
+        written(tmp_path, f"{tenant_id}/records", "verdicts")
+    swapped = tmp_path / "serving" / "north" / folder / "v1.duckdb"
+    swapped.unlink()
+    swapped.hardlink_to(tmp_path / "serving" / "south" / folder / "v1.duckdb")
+    with pytest.raises(tenancy.UnknownCaller, match="another tenant's rows"):
+        tenancy.connection_to(tenancy.snapshot_of(tmp_path, "north"))
+
+
+def test_a_query_that_does_not_end_is_stopped_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, "north", "readings")
+    monkeypatch.setenv("FLEETMART_QUERY_SECONDS", "0.5")
+    connection = tenancy.connection_to(tenancy.snapshot_of(tmp_path, "north"))
+    cursor = connection.cursor()
+    with pytest.raises(duckdb.InterruptException, match=r"may run for 0.5 seconds"):
+        cursor.execute("select count(*) from range(1_000_000_000_000)")
+    with pytest.raises(duckdb.InterruptException, match=r"may run for 0.5 seconds"):
+        cursor.execute("from readings")
+    rows = tenancy.connection_to(tenancy.snapshot_of(tmp_path, "north")).cursor()
+    rows.execute("from range(1_000_000_000_000)")
+    assert len(rows.fetchmany(10)) == 10
+    with pytest.raises(duckdb.InterruptException, match=r"may run for 0.5 seconds"):
+        while rows.fetchmany(100_000):
+            pass
+
+
+ENDLESS_CALL = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import duckdb, query_limits
+connection = query_limits.LimitedConnection(duckdb.connect(), seconds=0.3, grace=0.5)
+connection.execute("select levenshtein(repeat('a', 200000), repeat('b', 200000))")
+"""
+
+
+def test_a_call_that_no_interrupt_reaches_ends_with_its_process() -> None:
+    folder = ROOT / "superset" / "security"
+    done = subprocess.run([SUPERSET_PYTHON, "-c", ENDLESS_CALL, folder], capture_output=True, text=True, check=False)
+    assert done.returncode == 70 and "could not be stopped" in done.stderr
+
+
 def test_connections_are_read_only_and_locked_whatever_was_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    published(tmp_path, "north")
+    for folder, table in (("north", "readings"), ("north/records", "verdicts"), ("south", "readings")):
+        written(tmp_path, folder, table)
     monkeypatch.setenv("FLEETMART_HOME", str(tmp_path))
     monkeypatch.setattr(tenancy, "current_user", lambda: user("tenant:north"))
     given = {}
     uri = SimpleNamespace(set=lambda **parts: given.update(parts))
-    _, params = tenancy.route_to_own_snapshot(uri, {"connect_args": {"read_only": False}}, None, None, None)
-    assert given["database"] == str(tmp_path / "serving" / "north" / "v1.duckdb")
-    assert params["connect_args"]["read_only"] is True
-    assert params["connect_args"]["config"]["enable_external_access"] == "false"
-    assert params["connect_args"]["config"]["lock_configuration"] == "true"
+    stored = {"connect_args": {"read_only": False, "config": {"enable_external_access": "true"}}, "pool_size": 5}
+    _, params = tenancy.route_to_own_snapshot(uri, stored, None, None, None)
+    assert given == {"drivername": "duckdb", "database": ":memory:", "query": {}} and params["connect_args"] == {}
+    connection = params["creator"]()
+    assert connection.execute("from readings").fetchall() == [("north",)]
+    assert connection.execute("from main.verdicts").fetchall() == [("north/records",)]
+    other = tmp_path / "serving" / "south" / "v1.duckdb"
+    for refused in (
+        f"attach '{other}' as other",
+        f"select * from read_blob('{other}')",
+        f"select * from glob('{tmp_path}/*')",
+        f"copy readings to '{tmp_path}/escaped.csv'",
+        "delete from readings",
+        "delete from verdicts",
+        "create table t as select 1",
+        "set enable_external_access = true",
+        "set lock_configuration = false",
+        "set memory_limit = '64GB'",
+        "install httpfs",
+        "call enable_logging()",
+        "FROM Enable_Logging(storage = 'file', storage_path = '/tmp/x')",
+        "select * from query('select 1')",
+        "select * from \"query\" /* ( */ -- (\n ('select 1')",
+        "from pandas_scan(1)",
+    ):
+        with pytest.raises(duckdb.Error):
+            connection.execute(refused)
+    assert not (tmp_path / "escaped.csv").exists()
+    assert connection.execute("select 'query' as query, count(*) from readings").fetchall() == [("query", 1)]
 
 
 def test_secrets_are_made_once_kept_and_private(tmp_path: Path) -> None:
@@ -105,6 +194,9 @@ def test_secrets_are_made_once_kept_and_private(tmp_path: Path) -> None:
     assert generated_secrets(tmp_path) == first
     assert set(first) == {"superset_secret_key", "guest_token_jwt_secret"}
     assert (tmp_path / "secrets.json").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "secrets.json").chmod(0o640)
+    with pytest.raises(SharedSecret, match="chmod 600"):
+        generated_secrets(tmp_path)
 
 
 CACHE = """
@@ -116,9 +208,9 @@ caller = None
 def caller_snapshot():
     if caller is None:
         raise tenancy.UnknownCaller("nobody")
-    return tenancy.Snapshot(caller[0], Path("x"), caller[1])
+    return tenancy.Snapshot(caller[0], Path("x"), None, caller[1])
 tenant_cache.caller_snapshot = caller_snapshot
-cache = tenant_cache.TenantSnapshotCache(sys.argv[2], threshold=5)
+cache = tenant_cache.FileResults(sys.argv[2], threshold=5)
 caller = ("north", "v1")
 assert cache.set("question", "northern rows") and cache.get("question") == "northern rows" and cache.has("question")
 caller = ("south", "v1")

@@ -5,8 +5,11 @@ index stays empty without them; ours need neither a network nor a script, so the
 a strict content security policy. Imported only by Great Expectations itself, where the gate runs.
 """
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from great_expectations.render.view.view import DefaultJinjaIndexPageView, DefaultJinjaPageView
 from jinja2 import BytecodeCache, ChoiceLoader, Environment, FileSystemLoader
@@ -65,8 +68,40 @@ def site_config(folder: Path) -> dict[str, Any]:
     }
 
 
-def write_operator_index(folder: Path) -> None:
+def write_build_pages(folder: Path, verdicts: list[dict[str, Any]], results: list[dict[str, Any]], run: str) -> None:
+    """The page of a tenant's build just judged, and the list of those kept; pages of older builds are removed.
+
+    `verdicts` are of the builds to keep, this one's first; `results` are its expectations', `run` is its runs' name.
+    """
+    environment = Environment(loader=TEMPLATES, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    (folder / "builds").mkdir(exist_ok=True)
+    suites = {page.relative_to(folder).parts[1]: page for page in folder.glob(f"validations/*/{run}/*/*.html")}
+    shown = {
+        "verdict": verdicts[0],
+        "failed": [one for one in results if not one["is_met"]],
+        "met": [one for one in results if one["is_met"]],
+        "suites": {name: f"../{quote(str(page.relative_to(folder)))}" for name, page in sorted(suites.items())},
+    }
+    _write(folder / "builds" / f"{verdicts[0]['build_id']}.html", environment, "build_page.j2", **shown)
+    _write(folder / "builds.html", environment, "builds_page.j2", verdicts=verdicts)
+    kept = {str(one["build_id"]) for one in verdicts}
+    for page in folder.glob("builds/*.html"):
+        if page.stem not in kept:
+            page.unlink()
+            for pages in folder.glob(f"validations/*/{run.rsplit(' ', 1)[0]} {page.stem}"):
+                shutil.rmtree(pages)
+
+
+def write_operator_index(quality: Path) -> None:
     """The operator's first page: a link to each tenant's own."""
-    tenants = sorted(path.name for path in folder.iterdir() if (path / "index.html").exists())
-    environment = Environment(loader=TEMPLATES, autoescape=True)
-    (folder / "index.html").write_text(environment.get_template("operator_index.j2").render(tenants=tenants))
+    tenants = sorted(page.parent.parent.name for page in quality.glob("*/docs/builds.html"))
+    folder = quality / "operator" / "docs"
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "index.html", Environment(loader=TEMPLATES, autoescape=True), "operator_index.j2", tenants=tenants)
+
+
+def _write(path: Path, environment: Environment, template: str, **shown: Any) -> None:
+    """Whole or not at all: somebody may be reading."""
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_text(environment.get_template(template).render(**shown))
+    os.replace(partial, path)

@@ -5,9 +5,11 @@ from datetime import date
 import dagster as dg
 
 from orchestration.build import Span
+from orchestration.dashboards import run_alerts
 from orchestration.errors import FleetmartError
 from orchestration.run import Rebuilt, maintain, rebuild
 from orchestration.settings import Settings
+from orchestration.silence import is_any_expected, watch
 
 
 class BackfillConfig(dg.Config):
@@ -37,6 +39,24 @@ def maintain_lake(context: dg.OpExecutionContext) -> None:
     context.add_output_metadata({"files_spared": done.files_spared, "files_deleted": done.files_deleted})
 
 
+@dg.op
+def watch_arrivals(context: dg.OpExecutionContext) -> None:
+    """Look for sources from which nothing comes any more, and tell stewards of what needs them."""
+    context.add_output_metadata({"silent": len(watch(Settings(), context.log.info))})
+
+
+@dg.op
+def ask_alerts(context: dg.OpExecutionContext) -> None:
+    """Ask the dashboards' alerts that are due, and tell whoever is to know.
+
+    Fails with what could not be asked or told.
+    """
+    asked = run_alerts(Settings(), context.log.info)
+    context.add_output_metadata({"asked": len(asked), "told": sum(one["outcome"] == "told" for one in asked)})
+    if failed := [one["text"] for one in asked if one["outcome"] == "failed"]:
+        raise FleetmartError("\n".join(failed))
+
+
 @dg.job(name="backfill")
 def backfill_job() -> None:
     """Rebuild a past span of days."""
@@ -53,6 +73,34 @@ def full_refresh_job() -> None:
 def maintain_job() -> None:
     """Keep the lake's files few."""
     maintain_lake()
+
+
+@dg.job(name="watch")
+def watch_job() -> None:
+    """Look for silent sources."""
+    watch_arrivals()
+
+
+@dg.job(name="alerts")
+def alerts_job() -> None:
+    """Ask the alerts that are due."""
+    ask_alerts()
+
+
+@dg.schedule(job=watch_job, cron_schedule="*/5 * * * *", default_status=dg.DefaultScheduleStatus.RUNNING)
+def watch_schedule() -> dg.RunRequest | dg.SkipReason:
+    """Asks for a watch where a source says how often its files come: a run costs seconds of a processor."""
+    if not is_any_expected(Settings()):
+        return dg.SkipReason("No source says how often its files come.")
+    return dg.RunRequest()
+
+
+@dg.schedule(job=alerts_job, cron_schedule="*/5 * * * *", default_status=dg.DefaultScheduleStatus.RUNNING)
+def alerts_schedule() -> dg.RunRequest | dg.SkipReason:
+    """Asks for a look at the alerts where they can be told of."""
+    if Settings().smtp_url is None:
+        return dg.SkipReason("FLEETMART_SMTP_URL names no mail server, and alerts are told by mail.")
+    return dg.RunRequest()
 
 
 def _span(config: BackfillConfig) -> Span:
@@ -75,5 +123,5 @@ def _tell(context: dg.OpExecutionContext, done: Rebuilt) -> None:
     )
 
 
-JOBS = [backfill_job, full_refresh_job, maintain_job]
-SCHEDULES = [dg.ScheduleDefinition(job=maintain_job, cron_schedule="17 3 * * *")]
+JOBS = [backfill_job, full_refresh_job, maintain_job, watch_job, alerts_job]
+SCHEDULES = [dg.ScheduleDefinition(job=maintain_job, cron_schedule="17 3 * * *"), watch_schedule, alerts_schedule]

@@ -14,13 +14,11 @@ from typing import Any
 OPERATOR = "operator"
 ROLE_PREFIX = "tenant:"
 TENANT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+ENGINE = {"memory_limit": "1GB", "threads": "2", "temp_directory": ""}
+# By which table of a file its tenants are known.
+TENANTS_IN = {"snapshot": "dim_tenants", "records": "data_state"}
 # read_only alone still lets SQL read any file of the server, attach others and write new ones.
-LOCKED_DOWN = {
-    "enable_external_access": "false",
-    "lock_configuration": "true",
-    "memory_limit": "1GB",
-    "threads": "2",
-}
+LOCK_DOWN = "set enable_external_access = false; set lock_configuration = true"
 
 
 class NoData(Exception):
@@ -37,10 +35,15 @@ class NothingPublished(NoData):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The file that a tenant sees now; `version` differs between any two files, even of the same name."""
+    """The files that a tenant sees now: its data, and its records once there are any.
+
+    Before the first publication there may be records alone. `version` differs between any two states of them, even
+    of the same names.
+    """
 
     tenant_id: str
-    path: Path
+    path: Path | None
+    records: Path | None
     version: str
 
 
@@ -83,18 +86,50 @@ def snapshot_of(home: Path, tenant_id: str) -> Snapshot:
 
     Raises NothingPublished when there is none, UnknownCaller when the link leads out of the tenant's folder.
     """
-    folder = home / "serving" / tenant_id
+    found = files_of(home, tenant_id)
+    if found.path is None:
+        raise _nothing_published(tenant_id)
+    return found
+
+
+def files_of(home: Path, tenant_id: str) -> Snapshot:
+    """What there is of the tenant's files; only its records while its first batch is withheld.
+
+    Raises what `snapshot_of` raises, NothingPublished when there is neither.
+    """
+    folder = (home / "serving").resolve() / tenant_id
+    path = _current(folder, tenant_id)
+    records = _current(folder / "records", tenant_id)
+    files = [file for file in (path, records) if file]
+    if not files:
+        raise _nothing_published(tenant_id)
+    return Snapshot(tenant_id, path, records, "-".join(map(_version, files)))
+
+
+def _nothing_published(tenant_id: str) -> NothingPublished:
+    return NothingPublished(
+        f"Nothing has been published for {tenant_id} yet. Run `fleetmart run`; "
+        "its data appears here as soon as it has passed the gate."
+    )
+
+
+def _current(folder: Path, tenant_id: str) -> Path | None:
+    """The file that the folder's link leads to; None when there is none.
+
+    The folder itself is not resolved: where it is a link to another tenant's, the file lies outside of it.
+    """
     try:
         path = (folder / "current").resolve(strict=True)
-        facts = path.stat()
     except FileNotFoundError:
-        raise NothingPublished(
-            f"Nothing has been published for {tenant_id} yet. Run `fleetmart run`; "
-            "its data appears here as soon as it has passed the gate."
-        ) from None
-    if path.parent != folder.resolve() or not path.is_file():
-        raise UnknownCaller(f"The current snapshot of {tenant_id} lies outside its own folder and was refused.")
-    return Snapshot(tenant_id, path, f"{path.stem}-{facts.st_ino:x}-{facts.st_mtime_ns:x}")
+        return None
+    if path.parent != folder or not path.is_file():
+        raise UnknownCaller(f"What {tenant_id} sees lies outside its own folder and was refused.")
+    return path
+
+
+def _version(path: Path) -> str:
+    facts = path.stat()
+    return f"{path.stem}-{facts.st_ino:x}-{facts.st_mtime_ns:x}"
 
 
 def fleetmart_home() -> Path:
@@ -110,18 +145,55 @@ def current_user() -> Any:
     return getattr(g, "user", None) if has_app_context() else None
 
 
+def caller_tenant() -> str:
+    """The tenant of whoever makes this request; raises what `tenant_of_user` raises."""
+    return tenant_of_user(current_user())
+
+
 def caller_snapshot() -> Snapshot:
     """The snapshot of whoever makes this request; raises what `tenant_of_user` and `snapshot_of` raise."""
-    return snapshot_of(fleetmart_home(), tenant_of_user(current_user()))
+    return snapshot_of(fleetmart_home(), caller_tenant())
+
+
+def connection_to(snapshot: Snapshot) -> Any:
+    """A connection to a tenant's files, read-only, locked down and limited; tables of both go by their names alone.
+
+    Raises UnknownCaller when a file holds rows of another tenant, as a copy that was put in the wrong place would.
+    """
+    import duckdb
+    from query_limits import LimitedConnection, longest_seconds
+
+    connection = duckdb.connect(config=ENGINE)
+    files = {name: path for name, path in (("snapshot", snapshot.path), ("records", snapshot.records)) if path}
+    for name, path in files.items():
+        connection.execute(f"attach {_literal(path)} as {name} (read_only)")
+        _require_own(connection, f"{name}.main.{TENANTS_IN[name]}", snapshot.tenant_id)
+    connection.execute(f"set search_path = '{','.join(f'{name}.main' for name in files)}'")
+    connection.execute(LOCK_DOWN)
+    return LimitedConnection(connection, longest_seconds())
+
+
+def _require_own(connection: Any, table: str, tenant_id: str) -> None:
+    """The operator's files hold all tenants, everybody else's one."""
+    others = f"select exists (from {table} where tenant_id <> ?)"
+    if tenant_id != OPERATOR and connection.execute(others, [tenant_id]).fetchone()[0]:
+        connection.close()
+        raise UnknownCaller(f"What {tenant_id} sees holds another tenant's rows and was refused.")
+
+
+def _literal(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
 
 
 def route_to_own_snapshot(
     uri: Any, params: dict[str, Any], username: str | None, security_manager: Any, source: Any
 ) -> tuple[Any, dict[str, Any]]:
-    """Superset's DB_CONNECTION_MUTATOR: every connection opens the caller's own file, locked down.
+    """Superset's DB_CONNECTION_MUTATOR: every connection opens the caller's own files, locked down.
 
     The stored address and options are re-applied at each import, so nothing of them is relied on.
     """
+    from sqlalchemy.pool import NullPool
+
     snapshot = caller_snapshot()
-    arguments = {"read_only": True, "config": dict(LOCKED_DOWN)}
-    return uri.set(drivername="duckdb", database=str(snapshot.path), query={}), {**params, "connect_args": arguments}
+    own = {"creator": lambda: connection_to(snapshot), "poolclass": NullPool}
+    return uri.set(drivername="duckdb", database=":memory:", query={}), {**params, "connect_args": {}, **own}

@@ -1,25 +1,70 @@
-"""Query results kept on disk, each under the tenant and the snapshot it was computed from.
+"""What is kept for later, each thing under the tenant it was made for, whatever keeps it.
 
 Superset's keys say what was asked, not which file answered: without this, one tenant's rows are served
 to the next tenant that asks the same. Naming the caller comes first, so the unknown get an error, not a hit.
 """
 
 from pathlib import Path
+from typing import Any
 
 from flask_caching.backends.filesystemcache import FileSystemCache
-from tenancy import caller_snapshot
+from flask_caching.backends.rediscache import RedisCache
+from tenancy import caller_snapshot, caller_tenant
 
 
-class TenantSnapshotCache(FileSystemCache):
-    """A file-system cache whose files carry the caller's tenant and snapshot in their names.
+def results_prefix() -> str:
+    """What every key of a query's result begins with: the caller's tenant and snapshot.
 
-    Every look-up, write and removal finds its file here, and raises UnknownCaller or NothingPublished
-    for a caller without a snapshot.
+    Raises UnknownCaller or NothingPublished for a caller without a snapshot.
+    """
+    snapshot = caller_snapshot()
+    return f"{snapshot.tenant_id}.{snapshot.version}."
+
+
+def state_prefix() -> str:
+    """What every key of a page's state begins with: the caller's tenant; a new snapshot does not end it.
+
+    Raises UnknownCaller for a caller without a tenant.
+    """
+    return f"{caller_tenant()}."
+
+
+class FileResults(FileSystemCache):
+    """Results in files, whose names begin with tenant and snapshot.
+
+    Every look-up, write and removal finds its file here, and raises what `results_prefix` raises.
     """
 
     def _get_filename(self, key: str) -> str:
         filename = Path(super()._get_filename(key))
         if key == self._fs_count_file:
             return str(filename)
-        snapshot = caller_snapshot()
-        return str(filename.with_name(f"{snapshot.tenant_id}.{snapshot.version}.{filename.name}"))
+        return str(filename.with_name(results_prefix() + filename.name))
+
+
+class _RedisByTenant(RedisCache):
+    """Everything in Redis below `fleetmart.<kind>.<tenant>…`: every command that takes a key asks `_get_prefix`."""
+
+    def __init__(self, *args: Any, key_prefix: str, **kwargs: Any) -> None:
+        super().__init__(*args, key_prefix=lambda: f"fleetmart.{key_prefix}.{self.prefix_of_caller()}", **kwargs)
+
+    def prefix_of_caller(self) -> str:
+        """The caller's part of every key."""
+        raise NotImplementedError
+
+    def unlink(self, *keys: str) -> Any:
+        """Remove the caller's keys; Redis frees the memory later."""
+        prefix = self._get_prefix()
+        return self._write_client.unlink(*(prefix + key for key in keys)) if keys else 0
+
+
+class RedisResults(_RedisByTenant):
+    """Results in Redis, by tenant and snapshot."""
+
+    prefix_of_caller = staticmethod(results_prefix)
+
+
+class RedisState(_RedisByTenant):
+    """What people chose on a page in Redis, by tenant."""
+
+    prefix_of_caller = staticmethod(state_prefix)

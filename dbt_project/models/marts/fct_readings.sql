@@ -34,9 +34,13 @@ latest as (
 canonical as (
     select
         latest.tenant_id,
+        coalesce(devices.tenant_name, tenants.tenant_name, latest.tenant_id) as tenant_name,
         coalesce(devices.site_id, latest.site_id) as site_id,
+        coalesce(devices.site_name, sites.site_name, latest.site_id) as site_name,
         latest.device_id,
+        coalesce(devices.device_name, latest.device_id) as device_name,
         latest.metric,
+        coalesce(metrics.metric_label, latest.metric) as metric_label,
         latest.measured_at,
         latest.reading_date,
         case
@@ -65,6 +69,7 @@ canonical as (
     from latest
     left join {{ ref('stg_devices') }} as devices
         on latest.tenant_id = devices.tenant_id and latest.device_id = devices.device_id
+    left join {{ source('registry', 'tenants') }} as tenants on latest.tenant_id = tenants.tenant_id
     left join {{ source('registry', 'sites') }} as sites
         on latest.tenant_id = sites.tenant_id and latest.site_id = sites.site_id
     left join {{ ref('int_local_days') }} as local_days
@@ -123,9 +128,13 @@ judged as (
 
 select
     tenant_id,
+    tenant_name,
     site_id,
+    site_name,
     device_id,
+    device_name,
     metric,
+    metric_label,
     measured_at,
     reading_date,
     local_day,

@@ -1,0 +1,1 @@
+"""What a tenant's people, guests, forged tokens and nobody try at the live server, and who judges what came back."""

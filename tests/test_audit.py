@@ -1,0 +1,175 @@
+"""The audit record: what is taken down of whom, that nobody changes it, and who sees it."""
+
+import csv
+import io
+import sqlite3
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import requests
+
+from orchestration.audit_events import audit_events
+from orchestration.settings import ROOT, Settings
+from tests.attacks.caller import Caller
+from tests.attacks.judge import judges
+
+sys.path.insert(0, str(ROOT / "superset" / "security"))
+import audit_record
+from audit_record import Event
+
+TENANT, OTHER = "nyc-airports", "la-haute-borne"
+ROWS = {"columns": ["site_name"], "metrics": ["readings"]}
+
+
+def test_a_row_is_never_changed_nor_deleted(tmp_path: Path) -> None:
+    audit_record.append(tmp_path, Event("open", "done", "north", "somebody"))
+    assert (tmp_path / "audit.sqlite").stat().st_mode & 0o777 == 0o600
+    with sqlite3.connect(tmp_path / "audit.sqlite") as connection:
+        for statement in ("update events set username = 'x'", "delete from events"):
+            with pytest.raises(sqlite3.IntegrityError, match="only added to"):
+                connection.execute(statement)
+    assert [row["username"] for row in audit_record.found(tmp_path, None)] == ["somebody"]
+
+
+def test_a_tenant_finds_its_own_events_by_day_person_and_act(tmp_path: Path) -> None:
+    for tenant_id, username, act in (
+        ("north", "a", "open"),
+        ("north", "b", "export"),
+        ("south", "c", "open"),
+        (None, None, "log in"),
+    ):
+        audit_record.append(tmp_path, Event(act, "done", tenant_id, username))
+    assert [row["username"] for row in audit_record.found(tmp_path, "north")] == ["b", "a"]
+    assert len(audit_record.found(tmp_path, None)) == 4
+    assert [row["username"] for row in audit_record.found(tmp_path, "north", act="export")] == ["b"]
+    assert [row["username"] for row in audit_record.found(tmp_path, "north", username="a")] == ["a"]
+    today = str(datetime.now(UTC).date())
+    assert len(audit_record.found(tmp_path, None, since=today)) == 4
+    assert not audit_record.found(tmp_path, None, before=today)
+    first = audit_record.found(tmp_path, None)[-1]["event_id"]
+    assert [row["event_id"] for row in audit_record.found(tmp_path, None, below=first + 1)] == [first]
+
+
+def test_the_operators_table_holds_every_event_in_utc(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    assert audit_events(settings) == []
+    audit_record.append(tmp_path, Event("query", "done", "north", "a", row_count=3))
+    (event,) = audit_events(settings)
+    assert (event["tenant_id"], event["act"], event["row_count"]) == ("north", "query", 3)
+    happened = datetime.fromisoformat(event["happened_at"]).replace(tzinfo=UTC)
+    assert abs((datetime.now(UTC) - happened).total_seconds()) < 3600
+
+
+def caller(url: str, credentials: dict, username: str) -> Caller:
+    password = next(user["password"] for user in credentials["users"] if user["username"] == username)
+    return Caller(url).log_in(username, password)
+
+
+def events(home: Path, after: int, **wanted: str) -> list[dict]:
+    """What was taken down since, the oldest first, of the wanted kind."""
+    rows = [row for row in audit_record.found(home, None) if row["event_id"] > after]
+    return [row for row in reversed(rows) if all(row[name] == value for name, value in wanted.items())]
+
+
+@pytest.fixture
+def before(fleetmart_home: Path) -> int:
+    """Number of the newest event when the test begins."""
+    return max((row["event_id"] for row in audit_record.found(fleetmart_home, None, limit=1)), default=0)
+
+
+def test_each_act_is_taken_down_once_with_who_and_how_much_and_no_data(
+    superset_url: str, credentials: dict, fleetmart_home: Path, before: int
+) -> None:
+    name = f"{TENANT}-analyst"
+    analyst = caller(superset_url, credentials, name)
+    datasets = analyst.get("/api/v1/dataset/?q=(page_size:100)").json()["result"]
+    cube = next(row["id"] for row in datasets if row["table_name"] == "cube_readings_daily")
+    assert analyst.get("/superset/dashboard/fleet-overview/").status_code == 200
+    for _ in range(2):
+        assert analyst.chart(cube, ROWS).json()["result"][0]["rowcount"] == 3
+    assert analyst.chart(cube, ROWS, result_format="xlsx").status_code == 200
+    assert analyst.sql("select device_name from dim_devices where device_name <> 'a secret word'").status_code == 200
+    assert analyst.sql("select * from no_such_table").status_code >= 400
+    assert analyst.get("/api/v1/security/users/?q=(page_size:1)").status_code == 403
+    assert analyst.get("/api/v1/dashboard/export/?q=!(1)").status_code in (403, 404)
+    analyst.get("/logout/")
+
+    taken = events(fleetmart_home, before, username=name)
+    assert {(row["tenant_id"], row["role"]) for row in taken} == {(TENANT, "analyst")}
+    assert [(row["act"], row["object_type"], row["result"], row["row_count"]) for row in taken] == [
+        ("log in", None, "done", None),
+        ("open", "dashboard", "done", None),
+        ("query", "dataset", "done", 3),
+        ("query", "dataset", "done", 3),
+        ("export", "dataset", "done", 3),
+        ("query", "statement", "done", 3),
+        ("query", "statement", "failed", None),
+        ("export", "dashboard", "refused", None),
+        ("log out", None, "done", None),
+    ]
+    assert taken[1]["object"] == "fleet-overview"
+    digests = [row["statement_digest"] for row in taken if row["object_type"] == "statement"]
+    assert len(set(digests)) == 2 and all(len(digest) == 64 for digest in digests)
+    assert "secret word" not in (fleetmart_home / "audit.sqlite").read_bytes().decode("latin-1")
+
+
+def test_a_log_in_that_failed_is_taken_down_and_no_word_of_an_unknown_name(
+    superset_url: str, fleetmart_home: Path, before: int
+) -> None:
+    for name in (f"{TENANT}-analyst", "my secret password"):
+        given = {"username": name, "password": "wrong", "provider": "db"}
+        assert requests.post(f"{superset_url}/api/v1/security/login", json=given, timeout=30).status_code == 401
+    failed = events(fleetmart_home, before, act="log in", result="failed")
+    assert [(row["tenant_id"], row["username"]) for row in failed] == [(TENANT, f"{TENANT}-analyst"), (None, None)]
+
+
+def test_the_record_is_for_administrators_and_a_download_of_it_is_an_export(
+    superset_url: str, credentials: dict, fleetmart_home: Path, before: int
+) -> None:
+    for role in ("analyst", "executive", "engineer", "steward"):
+        person = caller(superset_url, credentials, f"{TENANT}-{role}")
+        assert person.get("/audit/").status_code == 403
+        assert person.get("/audit/events.csv").status_code == 403
+    assert requests.get(f"{superset_url}/audit/", timeout=30, allow_redirects=False).status_code == 302
+    admin = caller(superset_url, credentials, "admin")
+    page = admin.get("/audit/")
+    assert page.status_code == 200 and f"{TENANT}-analyst" in page.text and "script-src" not in str(page.headers)
+    table = list(csv.DictReader(io.StringIO(admin.get("/audit/events.csv?act=log%20in").text)))
+    assert {row["act"] for row in table} == {"log in"}
+    assert events(fleetmart_home, before, username="admin", act="export", object_type="page")
+
+
+def test_a_tenants_administrator_sees_its_own_people_only(
+    superset_url: str, credentials: dict, fleetmart_home: Path
+) -> None:
+    administrator = f"{TENANT}-tenant-admin"
+    caller(superset_url, credentials, f"{OTHER}-executive")
+    judge = judges(fleetmart_home, credentials)[TENANT]
+    person = caller(superset_url, credentials, administrator)
+    for path in ("/audit/", "/audit/events.csv", f"/audit/?username={OTHER}-executive", "/audit/?tenant=operator"):
+        answer = person.get(path)
+        assert answer.status_code == 200 and not judge.leaks(answer, sent=path)
+    assert administrator in person.get("/audit/").text
+
+
+def test_nothing_is_handed_out_without_a_record(superset_url: str, credentials: dict, fleetmart_home: Path) -> None:
+    analyst = caller(superset_url, credentials, f"{TENANT}-analyst")
+    datasets = analyst.get("/api/v1/dataset/?q=(page_size:100)").json()["result"]
+    cube = next(row["id"] for row in datasets if row["table_name"] == "cube_readings_daily")
+    record, aside = fleetmart_home / "audit.sqlite", fleetmart_home / "audit.aside"
+    written = list(fleetmart_home.glob("audit.sqlite*"))
+    for path in written:
+        path.rename(aside.with_name(path.name.replace("sqlite", "aside")))
+    record.mkdir()
+    try:
+        refused = analyst.chart(cube, ROWS, result_format="csv")
+        shown = analyst.chart(cube, ROWS)
+    finally:
+        record.rmdir()
+        for path in written:
+            aside.with_name(path.name.replace("sqlite", "aside")).rename(path)
+    assert refused.status_code == 503 and "Kennedy" not in refused.text
+    assert shown.status_code == 200
+    assert "The audit record could not be written" in (fleetmart_home / "logs" / "superset.log").read_text()

@@ -1,0 +1,133 @@
+"""Answers that are kept: the same for all of a tenant who may ask, and for nobody else from the next request on."""
+
+import os
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.attacks.caller import Caller
+
+TENANT, OTHER = "nyc-airports", "la-haute-borne"
+BOARD = "/api/v1/dashboard/reliability-and-cost"
+
+
+@pytest.fixture
+def person(superset_url: str, credentials: dict) -> Callable[[str], Caller]:
+    passwords = {user["username"]: user["password"] for user in credentials["users"]}
+    return lambda username: Caller(superset_url).log_in(username, passwords[username])
+
+
+@pytest.fixture
+def records(fleetmart_home: Path) -> Iterator[sqlite3.Connection]:
+    """Superset's records, to be changed by hand and put back."""
+    with closing(sqlite3.connect(fleetmart_home / "superset" / "superset.db", timeout=60)) as connection:
+        yield connection
+
+
+@pytest.fixture
+def ask(records: sqlite3.Connection) -> Callable[[Caller], requests.Response]:
+    """Ask for the days of each site, as nobody did before this test."""
+    (dataset,) = records.execute("select id from tables where table_name = 'cube_readings_daily'").fetchone()
+    query = {"columns": ["site_name"], "metrics": ["readings"]}
+    form = {"slice_id": None, "asked_by": uuid.uuid4().hex}
+    return lambda caller, **more: caller.chart(dataset, query, form_data=form | more.pop("form_data", {}), **more)
+
+
+def test_all_of_a_tenant_are_given_one_answer_and_no_other_tenant_is(person: Callable, ask: Callable) -> None:
+    executive = person(f"{TENANT}-executive")
+    first = ask(executive)
+    assert "Kennedy" in first.text
+    assert ask(executive, form_data={"dashboard_page_id": "another"}).content == first.content
+    for role in ("analyst", "steward", "engineer", "tenant-admin"):
+        assert ask(person(f"{TENANT}-{role}")).content == first.content
+    others = ask(person(f"{OTHER}-executive"))
+    assert others.status_code == 200 and "Kennedy" not in others.text
+    # Superset says when the rows were read; whoever wants it fresh gets it, and all others that from then on.
+    fresh = ask(executive, force=True)
+    assert fresh.status_code == 200 and fresh.content != first.content
+    assert ask(person(f"{TENANT}-analyst")).content == fresh.content
+    # To an administrator Superset says that it had the rows already: nothing is kept for one.
+    admin = person("admin")
+    assert [ask(admin, force=is_first).json()["result"][0]["is_cached"] for is_first in (True, False)] == [None, True]
+    assert ask(Caller(executive.url)).status_code == 401
+
+
+def test_a_row_rule_holds_from_the_next_request_on(
+    person: Callable, ask: Callable, records: sqlite3.Connection
+) -> None:
+    executive = person(f"{TENANT}-executive")
+    assert ask(executive).json()["result"][0]["rowcount"] > 0
+    standing, closed = f"tenant_id = '{TENANT}'", "tenant_id = 'nobody'"
+    changed = "update row_level_security_filters set clause = ? where clause = ?"
+    with records:
+        assert records.execute(changed, (closed, standing)).rowcount == 1
+    try:
+        assert ask(executive).json()["result"][0]["rowcount"] == 0
+    finally:
+        with records:
+            records.execute(changed, (standing, closed))
+    assert ask(executive).json()["result"][0]["rowcount"] > 0
+
+
+def test_a_right_that_was_taken_away_is_refused_at_once(
+    person: Callable, ask: Callable, records: sqlite3.Connection
+) -> None:
+    executive = person(f"{TENANT}-executive")
+    assert ask(executive).status_code == executive.get(BOARD).status_code == 200
+    held = records.execute(
+        "select held.* from ab_permission_view_role held join ab_role r on r.id = held.role_id "
+        "join ab_permission_view pair on pair.id = held.permission_view_id "
+        "join ab_permission p on p.id = pair.permission_id join ab_view_menu thing on thing.id = pair.view_menu_id "
+        "where r.name = 'executive' and p.name = 'can_read' and thing.name in ('Chart', 'Dashboard')"
+    ).fetchall()
+    assert len(held) == 2
+    with records:
+        records.executemany("delete from ab_permission_view_role where id = ?", [(row[0],) for row in held])
+    try:
+        assert ask(executive).status_code == executive.get(BOARD).status_code == 403
+        assert ask(person(f"{TENANT}-steward")).status_code == 200
+    finally:
+        with records:
+            marks = ", ".join("?" * len(held[0]))
+            records.executemany(f"insert into ab_permission_view_role values ({marks})", held)
+    assert ask(executive).status_code == executive.get(BOARD).status_code == 200
+
+
+@pytest.mark.parametrize("part", ["", "/charts", "/datasets"])
+def test_a_dashboard_that_is_limited_is_refused_at_once(
+    person: Callable, records: sqlite3.Connection, part: str
+) -> None:
+    executive = person(f"{TENANT}-executive")
+    assert executive.get(BOARD + part).content == executive.get(BOARD + part).content
+    with records:
+        limited = records.execute(
+            "insert into dashboard_roles (dashboard_id, role_id) select d.id, r.id from dashboards d, ab_role r "
+            f"where d.slug = 'reliability-and-cost' and r.name = 'tenant:{OTHER}'"
+        ).lastrowid
+    try:
+        assert executive.get(BOARD + part).status_code in (403, 404)
+        assert person(f"{OTHER}-executive").get(BOARD + part).status_code == 200
+    finally:
+        with records:
+            records.execute("delete from dashboard_roles where id = ?", (limited,))
+    assert executive.get(BOARD + part).status_code == 200
+
+
+def test_a_new_snapshot_is_asked_at_once(person: Callable, ask: Callable, fleetmart_home: Path) -> None:
+    executive = person(f"{TENANT}-executive")
+    first = ask(executive)
+    assert ask(executive).content == first.content
+    file = (fleetmart_home / "serving" / TENANT / "current").resolve()
+    facts = file.stat()
+    file.touch()
+    try:
+        anew = ask(executive)
+    finally:
+        os.utime(file, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert anew.status_code == 200 and anew.content != first.content
+    assert anew.json()["result"][0]["data"] == first.json()["result"][0]["data"]
