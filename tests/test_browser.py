@@ -1058,9 +1058,10 @@ def test_a_customers_product_shows_its_dashboards(
     page.on("request", lambda request: asked.append(request.url))
     page.goto(portal)
     for slug in [first, *({"fleet-overview", "fleet-pocket", "device-explorer"} - {first})]:
-        page.locator(f"[data-dashboard={slug}]").click()
-        expect(page.locator(f"[data-dashboard={slug}]")).to_have_attribute("aria-current", "page")
-        frame = page.frame_locator("main iframe")
+        tab = page.locator(f"[data-dashboard={slug}]")
+        tab.click()
+        expect(tab).to_have_attribute("aria-current", "page")
+        frame = page.frame_locator(f"main iframe[title='{tab.inner_text()}']")
         charts = frame.locator(".chart-slice")
         expect(charts).to_have_count(len(BOARDS[slug].charts))
         seen = " ".join(see(page, charts.nth(number)) for number in range(len(BOARDS[slug].charts)))

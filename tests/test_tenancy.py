@@ -199,6 +199,56 @@ def test_secrets_are_made_once_kept_and_private(tmp_path: Path) -> None:
         generated_secrets(tmp_path)
 
 
+PUBLISHED_MEANWHILE = """
+import os, sys
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+sys.path.insert(0, sys.argv[1])
+import duckdb, flask, tenancy, tenant_cache
+folder = Path(os.environ["FLEETMART_HOME"], "serving", "north")
+def publish(version):
+    with duckdb.connect(folder / f"{version}.duckdb") as file:
+        file.execute(f"create table dim_tenants as select 'north' as tenant_id, '{version}' as version")
+    folder.joinpath("next").symlink_to(f"{version}.duckdb")
+    folder.joinpath("next").replace(folder / "current")
+def rows():
+    uri = SimpleNamespace(set=lambda **parts: None)
+    _, params = tenancy.route_to_own_snapshot(uri, {}, None, None, None)
+    return params["creator"]().execute("select version from dim_tenants").fetchall()
+app, cache = flask.Flask("test"), tenant_cache.FileResults(sys.argv[2])
+@contextmanager
+def request():
+    with app.test_request_context():
+        role = SimpleNamespace(name="tenant:north")
+        flask.g.user = SimpleNamespace(is_anonymous=False, roles=[role], groups=[])
+        yield
+publish("v1")
+with request():
+    assert cache.get("question") is None
+    before = rows()
+    publish("v2")
+    # A dashboard's later queries of this request are answered by the file that its first was.
+    assert before == rows() == [("v1",)]
+    cache.set("question", before)
+with request():
+    assert cache.get("question") is None, "what an older snapshot answered was kept as the newer one's"
+    assert rows() == [("v2",)]
+"""
+
+
+def test_what_was_asked_before_a_publish_is_not_kept_as_the_new_snapshots(tmp_path: Path) -> None:
+    (tmp_path / "serving" / "north").mkdir(parents=True)
+    done = subprocess.run(
+        [SUPERSET_PYTHON, "-c", PUBLISHED_MEANWHILE, ROOT / "superset" / "security", tmp_path / "cache"],
+        env={"FLEETMART_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 CACHE = """
 import sys
 from pathlib import Path

@@ -151,8 +151,18 @@ def caller_tenant() -> str:
 
 
 def caller_snapshot() -> Snapshot:
-    """The snapshot of whoever makes this request; raises what `tenant_of_user` and `snapshot_of` raise."""
-    return snapshot_of(fleetmart_home(), caller_tenant())
+    """The snapshot of whoever makes this request; raises what `tenant_of_user` and `snapshot_of` raise.
+
+    It stays the same until the request ends: rows are kept under the snapshot that they were read from, whatever is
+    published meanwhile.
+    """
+    from flask import g, has_request_context
+
+    tenant_id = caller_tenant()
+    found = g.setdefault("snapshots", {}) if has_request_context() else {}
+    if tenant_id not in found:
+        found[tenant_id] = snapshot_of(fleetmart_home(), tenant_id)
+    return found[tenant_id]
 
 
 def connection_to(snapshot: Snapshot) -> Any:

@@ -5,6 +5,8 @@
   const tabs = document.querySelectorAll('nav button');
   const phone = window.matchMedia('(max-width: 700px)');
   let shown = null;
+  // Whoever clicks twice gets what was clicked last, whichever answers first.
+  let wanted = null;
 
   // Your server adds its key and who is logged in; see portal.py.
   async function ask(dashboard) {
@@ -19,25 +21,35 @@
   }
 
   async function show(dashboard) {
+    if (wanted?.dashboard === dashboard) return;
+    const mine = (wanted = { dashboard });
     problem.hidden = true;
     tabs.forEach(tab => tab.setAttribute('aria-current', tab.dataset.dashboard === dashboard ? 'page' : 'false'));
     try {
       const first = await ask(dashboard);
+      if (wanted !== mine) return;
       const tokens = [first.token];
       wear(first.theme.token, first.dashboards_url);
       shown?.unmount();
-      shown = await supersetEmbeddedSdk.embedDashboard({
+      const frame = document.createElement('div');
+      place.replaceChildren(frame);
+      const embedded = await supersetEmbeddedSdk.embedDashboard({
         id: first.id,
         supersetDomain: first.dashboards_url,
-        mountPoint: place,
+        mountPoint: frame,
         // Called at once, and again shortly before each token ends.
         fetchGuestToken: async () => tokens.pop() || (await ask(dashboard)).token,
         dashboardUiConfig: { hideTitle: true, filters: { expanded: false } },
         iframeTitle: document.querySelector(`[data-dashboard="${dashboard}"]`).textContent,
       });
+      if (wanted !== mine) return embedded.unmount();
+      shown = embedded;
       // Dashboards wear the tenant's brand by themselves; this is how to give them another look.
       shown.setThemeConfig({ theme_default: first.theme });
     } catch (error) {
+      if (wanted !== mine) return;
+      // A second click tries again.
+      wanted = null;
       problem.textContent = `The dashboard cannot be shown: ${error.message}`;
       problem.hidden = false;
     }
