@@ -16,8 +16,8 @@ demo: setup  ## Load the sample fleets, build, gate, publish, and serve the dash
 
 test: setup lint  ## Lint and all tests; a browser's have the processors for themselves
 	demo=$$(mktemp -d) && trap 'rm -rf "$$demo"' EXIT && \
-	.venv/bin/python -m pytest --demo-home="$$demo" --numprocesses=2 --ignore=tests/test_browser.py --ignore=tests/test_own_work.py && \
-	.venv/bin/python -m pytest --demo-home="$$demo" tests/test_browser.py tests/test_own_work.py
+	.venv/bin/python -m pytest --demo-home="$$demo" --numprocesses=2 --ignore=tests/browser --ignore=tests/test_own_work.py && \
+	.venv/bin/python -m pytest --demo-home="$$demo" tests/browser tests/test_own_work.py
 
 soak: setup  ## What takes long by nature: kills (docs/soak.md), the gate (docs/soak-gate.md), arrival in any order
 	.venv/bin/python -m tests.soak_kills --write docs/soak.md

@@ -19,7 +19,7 @@ from orchestration.errors import WrongUse
 from orchestration.page_requests import QUERIES, filter_bodies
 from orchestration.server_memory import MemoryWatch, tree
 from orchestration.settings import Settings
-from tests.test_browser import BOARDS, CHARTS
+from tests.browser.pages import BOARDS, CHARTS
 from tests.test_chart_data import TENANTS, analyst
 
 SINGLE = {"defaultToFirstItem": True, "sortAscending": True}
