@@ -13,7 +13,7 @@ from pathlib import Path
 from orchestration.bench import FLEET, FLEETMART, deliver_minute, delivered, machine, timed
 from orchestration.bench_people import Person, Watched, percentile, watch
 from orchestration.bench_plain import make_plain
-from orchestration.demo import YIELDING, answers, prepare, provision, server_commands, start, stop
+from orchestration.demo import YIELDING, answers, prepare, provision, start, stop, superset_command
 from orchestration.errors import FleetmartError, WrongUse
 from orchestration.people import OPERATOR, read_credentials
 from orchestration.server_memory import MemoryWatch
@@ -184,7 +184,7 @@ def _look(
 def _serving(settings: Settings, environment: dict[str, str]) -> Iterator[tuple[str, int]]:
     """The dashboards' server alone, once it answers: its address and process."""
     url = f"http://127.0.0.1:{settings.superset_port}"
-    server = start(settings, "superset", server_commands(settings)["superset"], environment)
+    server = start(settings, "superset", superset_command(settings), environment)
     try:
         deadline = time.monotonic() + START_SECONDS
         while not answers(f"{url}/health"):

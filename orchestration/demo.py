@@ -33,6 +33,16 @@ concurrency:
 telemetry:
   enabled: false
 """
+# Relative to the home, where the servers run: a socket's whole path could be longer than the system takes.
+CODE_SOCKET = "dagster/code"
+WORKSPACE_YAML = f"""\
+# The page and the daemon share one process that has the code; by themselves each would start its own, the daemon one a
+# minute.
+load_from:
+  - grpc_server:
+      socket: {CODE_SOCKET}
+      location_name: orchestration.defs
+"""
 # What the pipeline runs with where people look at the same time: it yields the processors to them.
 YIELDING = ["nice", "-n", "10"]
 Report = Callable[[str], None]
@@ -69,6 +79,7 @@ def prepare(settings: Settings, report: Report = lambda line: None) -> None:
     ensure_secrets(settings)
     settings.dagster_home.mkdir(exist_ok=True)
     (settings.dagster_home / "dagster.yaml").write_text(DAGSTER_YAML)
+    (settings.dagster_home / "workspace.yaml").write_text(WORKSPACE_YAML)
     manifest = settings.dbt_target / "manifest.json"
     if not manifest.exists() or manifest.stat().st_mtime < newest_model():
         report("dbt: reading the models")
@@ -133,15 +144,24 @@ def serve(settings: Settings, report: Report, provisioned: bool = False) -> None
     if not provisioned:
         prepare(settings, report)
         provision(settings, report)
-    commands = server_commands(settings)
-    daemon = commands.pop("dagster-daemon")
-    servers = [start(settings, name, command) for name, command in commands.items()]
+    socket_of_code, url = settings.home / CODE_SOCKET, f"http://127.0.0.1:{settings.superset_port}"
+    socket_of_code.unlink(missing_ok=True)
+    commands = dagster_commands(settings)
+    servers = [start(settings, "superset", superset_command(settings))]
     try:
-        _wait_until_up(settings, servers, report)
-        # Not earlier: on a new home both of Dagster's would make its tables at once, and one of them would fail.
-        servers.append(start(settings, "dagster-daemon", daemon))
+        # One after the other: the page and the daemon look for the code once, and make a new home's tables.
+        for name, is_up in (
+            ("dagster-code", socket_of_code.exists),
+            ("dagster-webserver", lambda: answers(f"http://127.0.0.1:{settings.dagster_port}/server_info")),
+        ):
+            servers.append(start(settings, name, commands[name]))
+            _wait_until(is_up, name, settings, servers)
+        report("dagster: up")
+        servers.append(start(settings, "dagster-daemon", commands["dagster-daemon"]))
+        _wait_until(lambda: answers(f"{url}/health"), "superset", settings, servers)
+        report("dashboards: up")
         report(
-            f"\nDashboards   http://127.0.0.1:{settings.superset_port}\n"
+            f"\nDashboards   {url}\n"
             f"Dagster      http://127.0.0.1:{settings.dagster_port}\n"
             f"Log-ins      {settings.credentials}\n"
             "Ctrl-C stops everything."
@@ -175,19 +195,24 @@ class _Beside:
             raise self._error
 
 
-def server_commands(settings: Settings) -> dict[str, list[str]]:
-    """The command of each server, by its name."""
-    module = ["-m", "orchestration.defs"]
+def superset_command(settings: Settings) -> list[str]:
+    """The command of the dashboards' server."""
+    return [
+        str(SUPERSET_PYTHON.with_name("gunicorn")), "--config", str(ROOT / "superset" / "gunicorn.conf.py"),
+        "--bind", f"127.0.0.1:{settings.superset_port}", "superset.app:create_app()",
+    ]  # fmt: skip
+
+
+def dagster_commands(settings: Settings) -> dict[str, list[str]]:
+    """The command of each of Dagster's servers, by its name."""
+    code = ["-m", "orchestration.defs", "-s", CODE_SOCKET, "--use-python-environment-entry-point"]
+    page = ["-h", "127.0.0.1", "-p", str(settings.dagster_port)]
+    workspace = ["-w", str(settings.dagster_home / "workspace.yaml")]
     return {
-        "superset": [
-            str(SUPERSET_PYTHON.with_name("gunicorn")), "--config", str(ROOT / "superset" / "gunicorn.conf.py"),
-            "--bind", f"127.0.0.1:{settings.superset_port}", "superset.app:create_app()",
-        ],
-        "dagster-webserver": [
-            _tool("dagster-webserver"), "-h", "127.0.0.1", "-p", str(settings.dagster_port), *module,
-        ],
-        "dagster-daemon": [*YIELDING, _tool("dagster-daemon"), "run", *module],
-    }  # fmt: skip
+        "dagster-code": [*YIELDING, _tool("dagster"), "api", "grpc", *code],
+        "dagster-webserver": [_tool("dagster-webserver"), *page, *workspace],
+        "dagster-daemon": [*YIELDING, _tool("dagster-daemon"), "run", *workspace],
+    }
 
 
 def start(
@@ -221,20 +246,14 @@ def stop(servers: list[subprocess.Popen]) -> None:
             time.sleep(0.1)
 
 
-def _wait_until_up(settings: Settings, servers: list[subprocess.Popen], report: Report) -> None:
-    waiting = {
-        "dashboards": f"http://127.0.0.1:{settings.superset_port}/health",
-        "dagster": f"http://127.0.0.1:{settings.dagster_port}/server_info",
-    }
-    deadline = time.monotonic() + 180
-    while waiting:
-        for name in [name for name, url in waiting.items() if answers(url)]:
-            del waiting[name]
-            report(f"{name}: up")
+def _wait_until(
+    is_up: Callable[[], bool], name: str, settings: Settings, servers: list[subprocess.Popen], seconds: float = 180
+) -> None:
+    """Wait for a server; raises FleetmartError when one of the servers ends, or the time is over."""
+    deadline = time.monotonic() + seconds
+    while not is_up():
         if time.monotonic() > deadline or any(server.poll() is not None for server in servers):
-            raise FleetmartError(
-                f"{' and '.join(waiting)} did not come up. What they said is in {settings.home / 'logs'}."
-            )
+            raise FleetmartError(f"{name} did not come up. What it said is in {settings.home / 'logs'}.")
         time.sleep(0.5)
 
 

@@ -16,6 +16,7 @@ from present_state import tenants_of
 from sqlalchemy import Column, ForeignKey, MetaData, Table, cast, delete, func, or_, select, update
 from sqlalchemy.types import String, Text
 from tenancy import ROLE_PREFIX
+from tenant_cache import RedisState
 
 # Who last changed a row is forgotten; the row is another's. So is one of these tables that is left without its maker.
 CHANGED_BY = {"changed_by_fk", "last_saved_by_fk"}
@@ -43,8 +44,8 @@ def forget_tenant(tenant: str) -> dict[str, Any]:
     return {"tenant": tenant, "people": len(people), "rows": dict(gone.rows), "mentions": list(gone.mentions(names))}
 
 
-def clean_up() -> None:
-    """Empty the caches, which hold rows of removed tenants under names of others, and the pages freed in SQLite's file.
+def clean_up(tenant: str) -> None:
+    """Remove what is kept of the tenant outside of the records, and what SQLite keeps in its file of removed rows.
 
     Only once the removal is committed.
     """
@@ -52,8 +53,11 @@ def clean_up() -> None:
 
     from superset import db
 
-    for cache in (cache_manager.cache, cache_manager.data_cache, cache_manager.thumbnail_cache):
-        cache.clear()
+    cache_manager.data_cache.cache.forget(tenant)
+    for cache in (cache_manager.filter_state_cache, cache_manager.explore_form_data_cache):
+        # In the records they went with the tenant's notes.
+        if isinstance(cache.cache, RedisState):
+            cache.cache.forget(tenant)
     if db.engine.dialect.name == "sqlite":
         with db.engine.connect() as connection:
             alone = connection.execution_options(isolation_level="AUTOCOMMIT")

@@ -240,7 +240,7 @@ def forget(home: Path, tenant: str) -> dict[str, Any]:
         raise ProvisionError(f"{tenant!r} cannot be a tenant's key.")
     if any(user["tenant"] == tenant for user in read_users(home / "credentials.json")):
         raise ProvisionError(f"{tenant} still has log-ins. Take its rows out of the registry first.")
-    return push(home, but_first=lambda: {"removed": forget_tenant(tenant)}, afterwards=clean_up)
+    return push(home, but_first=lambda: {"removed": forget_tenant(tenant)}, afterwards=lambda: clean_up(tenant))
 
 
 def alerts(home: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from orchestration.demo import provision, server_commands, start, stop
+from orchestration.demo import provision, start, stop, superset_command
 from orchestration.people import read_credentials
 from orchestration.settings import Settings
 from tests.conftest import environment_of, free_port, wait_for
@@ -43,7 +43,7 @@ class Production:
     def serve(self) -> str:
         """Serve, if that is not done yet; returns the address."""
         if not self._servers:
-            self._servers = [start(self.settings, "superset", server_commands(self.settings)["superset"])]
+            self._servers = [start(self.settings, "superset", superset_command(self.settings))]
             wait_for(f"{self.url}/health", self._servers[0], self.settings.home / "logs" / "superset.log")
         return self.url
 

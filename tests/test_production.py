@@ -17,6 +17,7 @@ import sqlalchemy
 from orchestration.demo import SUPERSET_PYTHON
 from orchestration.people import read_credentials
 from orchestration.settings import ROOT
+from orchestration.tenants import remove_tenant
 from tests.attacks.siege import ALL, Siege
 from tests.conftest import environment_of, free_port
 from tests.identity_provider import CLIENT_ID, CLIENT_SECRET, FORGERIES, IdentityProvider, identity_provider
@@ -291,3 +292,30 @@ def test_with_a_provider_passwords_are_for_the_operator_only(
         form["csrf_token"] = token_of(visitor.get("/login/local").text)
         answer = visitor.session.post(f"{production.url}/login/local", data=form, allow_redirects=False, timeout=30)
         assert answer.status_code == status, username
+
+
+def test_a_removed_tenant_leaves_no_trace(production: Production, provider: IdentityProvider, tmp_path: Path) -> None:
+    """After all that the tests before did in its name: attacks, choices on dashboards, log-ins through the provider."""
+    provider.person("eve", tenant=NORTH, roles=["analyst"])
+    browser = requests.Session()
+    page = browser.get(provider.log_in(browser, start_of(production), "eve"), timeout=30).text
+    form = {"datasource_id": 1, "datasource_type": "table", "form_data": "{}"}
+    headers = {"X-CSRFToken": token_of(page), "Referer": production.url}
+    kept = browser.post(f"{production.url}/api/v1/explore/form_data", json=form, headers=headers, timeout=30)
+    assert kept.status_code == 201, kept.text
+    assert production.keys(f"explore.{NORTH}") and production.keys("results")
+    others = production.keys(f"filters.{SOUTH}") | production.keys(f"explore.{SOUTH}")
+    registry = Path(shutil.copytree(ROOT / "orchestration" / "registry", tmp_path / "registry"))
+    for table in registry.iterdir():
+        table.write_text("".join(line for line in table.open() if NORTH not in line))
+    removed = remove_tenant(production.settings.model_copy(update={"registry": registry}), NORTH, lambda line: None)
+    assert removed["people"] >= 6 and removed["mentions"] == []
+    assert browser.get(f"{production.url}/api/v1/me/", timeout=30).status_code == 401
+    assert production.keys("filters") | production.keys("explore") == others and not production.keys("results")
+    with sqlalchemy.create_engine(production.database).connect() as connection:
+        tables = sqlalchemy.inspect(connection).get_table_names()
+        rows = {
+            name: connection.execute(sqlalchemy.text(f'select t::text from "{name}" as t')).scalars() for name in tables
+        }
+        naming = [(name, row) for name, found in rows.items() for row in found if NORTH in row or "eve@" in row]
+    assert len(tables) > 50 and not naming

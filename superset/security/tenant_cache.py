@@ -41,12 +41,17 @@ class FileResults(FileSystemCache):
             return str(filename)
         return str(filename.with_name(results_prefix() + filename.name))
 
+    def forget(self, tenant_id: str) -> None:
+        """Remove every result: the operator's hold this tenant's rows too."""
+        self.clear()
+
 
 class _RedisByTenant(RedisCache):
     """Everything in Redis below `fleetmart.<kind>.<tenant>…`: every command that takes a key asks `_get_prefix`."""
 
     def __init__(self, *args: Any, key_prefix: str, **kwargs: Any) -> None:
-        super().__init__(*args, key_prefix=lambda: f"fleetmart.{key_prefix}.{self.prefix_of_caller()}", **kwargs)
+        self.of_all = f"fleetmart.{key_prefix}."
+        super().__init__(*args, key_prefix=lambda: self.of_all + self.prefix_of_caller(), **kwargs)
 
     def prefix_of_caller(self) -> str:
         """The caller's part of every key."""
@@ -57,14 +62,27 @@ class _RedisByTenant(RedisCache):
         prefix = self._get_prefix()
         return self._write_client.unlink(*(prefix + key for key in keys)) if keys else 0
 
+    def _remove(self, beginning: str) -> None:
+        """Remove everything whose key begins so; no caller is asked for."""
+        for key in self._write_client.scan_iter(match=f"{beginning}*", count=1000):
+            self._write_client.unlink(key)
+
 
 class RedisResults(_RedisByTenant):
     """Results in Redis, by tenant and snapshot."""
 
     prefix_of_caller = staticmethod(results_prefix)
 
+    def forget(self, tenant_id: str) -> None:
+        """Remove every result: the operator's hold this tenant's rows too."""
+        self._remove(self.of_all)
+
 
 class RedisState(_RedisByTenant):
     """What people chose on a page in Redis, by tenant."""
 
     prefix_of_caller = staticmethod(state_prefix)
+
+    def forget(self, tenant_id: str) -> None:
+        """Remove what this tenant's people chose."""
+        self._remove(f"{self.of_all}{tenant_id}.")
