@@ -189,6 +189,29 @@ def test_connections_are_read_only_and_locked_whatever_was_stored(
     assert connection.execute("select 'query' as query, count(*) from readings").fetchall() == [("query", 1)]
 
 
+def test_a_file_is_opened_once_for_callers_who_share_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, "north", "readings")
+    opened, really = [], tenancy._open
+    monkeypatch.setattr(tenancy, "_opened", tenancy._Opened())
+    monkeypatch.setattr(tenancy, "_open", lambda snapshot: opened.append(snapshot.version) or really(snapshot))
+    snapshot = tenancy.snapshot_of(tmp_path, "north")
+    one, other = tenancy.connection_to(snapshot), tenancy.connection_to(snapshot)
+    assert len(opened) == 1
+    one.execute("create temp table mine as select 1")
+    for refused in ("from mine", "create table memory.main.t as select 1", "use memory", "create schema snapshot.s"):
+        with pytest.raises(duckdb.Error):
+            other.execute(refused)
+    one.close()
+    assert other.execute("from readings").fetchall() == [("north",)]
+    # What is held in memory for a file, or lies idle, is given back; who still asks it goes on.
+    for limit in ("KEPT_BYTES", "KEPT_SECONDS"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tenancy, "LOOK_THROUGH_SECONDS", -1)
+            patch.setattr(tenancy, limit, -1)
+            assert tenancy.connection_to(snapshot).execute("from readings").fetchall() == [("north",)]
+    assert len(opened) == 3 and other.execute("from readings").fetchall() == [("north",)]
+
+
 def test_secrets_are_made_once_kept_and_private(tmp_path: Path) -> None:
     first = generated_secrets(tmp_path)
     assert generated_secrets(tmp_path) == first

@@ -6,6 +6,8 @@ and never a file. Nothing here needs Superset, so the rule is tested by itself.
 
 import os
 import re
+import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,10 @@ OPERATOR = "operator"
 ROLE_PREFIX = "tenant:"
 TENANT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 ENGINE = {"memory_limit": "1GB", "threads": "2", "temp_directory": ""}
+# A file stays open for so long after it was asked, unless more than this of it is held in memory.
+KEPT_SECONDS = 600
+KEPT_BYTES = 64 * 2**20
+LOOK_THROUGH_SECONDS = 5
 # By which table of a file its tenants are known.
 TENANTS_IN = {"snapshot": "dim_tenants", "records": "data_state"}
 # read_only alone still lets SQL read any file of the server, attach others and write new ones.
@@ -170,17 +176,72 @@ def connection_to(snapshot: Snapshot) -> Any:
 
     Raises UnknownCaller when a file holds rows of another tenant, as a copy that was put in the wrong place would.
     """
-    import duckdb
     from query_limits import LimitedConnection, longest_seconds
 
+    connection = _opened.connection_to(snapshot)
+    connection.execute(f"set search_path = '{','.join(f'{name}.main' for name in _files(snapshot))}'")
+    return LimitedConnection(connection, longest_seconds())
+
+
+class _Opened:
+    """Files that this process has open, each tenant's newest: to open them takes twenty times as long as to ask them.
+
+    They do not change, and whoever asks has a connection of its own, with whatever it makes there; so connections
+    share nothing but what was read of a file and the limit of memory.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: dict[str, _Open] = {}
+        self._looked_through = 0.0
+
+    def connection_to(self, snapshot: Snapshot) -> Any:
+        """A new connection; raises what opening raises."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._looked_through > LOOK_THROUGH_SECONDS:
+                self._looked_through = now
+                # Whoever still asks one of these keeps it open; with the last of them it is closed.
+                self._kept = {tenant: one for tenant, one in self._kept.items() if one.is_worth_keeping(now)}
+            kept = self._kept.get(snapshot.tenant_id)
+            if kept is None or kept.version != snapshot.version:
+                kept = self._kept[snapshot.tenant_id] = _Open(snapshot.version, _open(snapshot))
+            kept.asked = now
+            return kept.database.cursor()
+
+
+@dataclass
+class _Open:
+    """The files of one snapshot, and when they were last asked."""
+
+    version: str
+    database: Any
+    asked: float = 0.0
+
+    def is_worth_keeping(self, now: float) -> bool:
+        held = self.database.execute("select coalesce(sum(memory_usage_bytes), 0) from duckdb_memory()").fetchone()[0]
+        return now - self.asked < KEPT_SECONDS and held <= KEPT_BYTES
+
+
+_opened = _Opened()
+
+
+def _files(snapshot: Snapshot) -> dict[str, Path]:
+    return {name: path for name, path in (("snapshot", snapshot.path), ("records", snapshot.records)) if path}
+
+
+def _open(snapshot: Snapshot) -> Any:
+    """A database that consists of the tenant's files and can be written nowhere, locked down."""
+    import duckdb
+
     connection = duckdb.connect(config=ENGINE)
-    files = {name: path for name, path in (("snapshot", snapshot.path), ("records", snapshot.records)) if path}
-    for name, path in files.items():
+    for name, path in _files(snapshot).items():
         connection.execute(f"attach {_literal(path)} as {name} (read_only)")
         _require_own(connection, f"{name}.main.{TENANTS_IN[name]}", snapshot.tenant_id)
-    connection.execute(f"set search_path = '{','.join(f'{name}.main' for name in files)}'")
+    # What one caller would write into memory, others would see.
+    connection.execute(f"use {next(iter(_files(snapshot)))}; detach memory")
     connection.execute(LOCK_DOWN)
-    return LimitedConnection(connection, longest_seconds())
+    return connection
 
 
 def _require_own(connection: Any, table: str, tenant_id: str) -> None:
