@@ -92,7 +92,7 @@ def queries(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, str, s
                 continue
             query = _filter_query(bundle.datasets[item["dataset"]], item, chosen)
             yield board.title, f"Filter {item['name']}", query
-            if item.get("single"):
+            if item.get("single") or item.get("first"):
                 chosen[item["column"]] = connection.execute(query).fetchone()[0]
         for slug in board.charts:
             yield board.title, bundle.charts[slug].title, _chart_query(bundle.charts[slug], chosen)
@@ -152,7 +152,8 @@ def _chart_query(chart: Chart, chosen: dict[str, Any]) -> str:
     keys += [groupby] if isinstance(groupby, str) else groupby
     metrics = [_metric(dataset, each) for each in params.get("metrics") or [params["metric"]]]
     group = f"group by {', '.join(str(place + 1) for place in range(len(keys)))}" if keys else ""
-    order = f"order by {len(keys) + 1} desc" if keys else ""
+    newest = params.get("timeseries_limit_metric")
+    order = f"order by {_metric(dataset, newest) if newest else len(keys) + 1} desc" if keys else ""
     return f"select {', '.join([*keys, *metrics])} {source} {group} {order} {limit}"
 
 

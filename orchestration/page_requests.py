@@ -119,7 +119,8 @@ def _series(form: dict[str, Any], filters: list[dict[str, Any]]) -> dict[str, An
     groups, metrics = form.get("groupby") or [], form["metrics"]
     query = _query([_axis(form), *groups], metrics, filters, form["row_limit"])
     steps = [_pivot(form["x_axis"], groups, [_label(metric) for metric in metrics]), {"operation": "flatten"}]
-    return query | {"series_columns": groups, "orderby": [[metrics[0], False]], "post_processing": steps}
+    first = form.get("timeseries_limit_metric") or metrics[0]
+    return query | {"series_columns": groups, "orderby": [[first, False]], "post_processing": steps}
 
 
 def _heat_map(form: dict[str, Any], filters: list[dict[str, Any]]) -> dict[str, Any]:

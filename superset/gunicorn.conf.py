@@ -17,6 +17,9 @@ workers = int(os.environ.get("FLEETMART_SERVER_WORKERS") or 2)
 worker_class = "gthread"
 threads = int(os.environ.get("FLEETMART_SERVER_THREADS") or 8)
 timeout = 120
+# A person looks at a page for longer than the default of 2 seconds before the next click, and a connection that is
+# closed just as a request comes looks to its sender like a server that ended.
+keepalive = 75
 # Otherwise a socket is put into the user's home directory.
 control_socket_disable = True
 
