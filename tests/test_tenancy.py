@@ -257,6 +257,14 @@ with request():
 with request():
     assert cache.get("question") is None, "what an older snapshot answered was kept as the newer one's"
     assert rows() == [("v2",)]
+    older = set(Path(sys.argv[2]).iterdir())
+    being_written = Path(sys.argv[2], f"tmp1{cache._fs_transaction_suffix}")
+    being_written.touch()
+    tenant_cache.PRUNE_SECONDS = 0
+    cache._prune_at = 0
+    cache.set("question", rows())
+    assert len(older) == 1 and not older & set(Path(sys.argv[2]).iterdir()), "a result outlived its snapshot"
+    assert cache.get("question") == [("v2",)] and being_written.exists()
 """
 
 
@@ -283,6 +291,8 @@ def caller_snapshot():
         raise tenancy.UnknownCaller("nobody")
     return tenancy.Snapshot(caller[0], Path("x"), None, caller[1])
 tenant_cache.caller_snapshot = caller_snapshot
+tenant_cache.is_current = lambda name: True
+tenant_cache.PRUNE_SECONDS = 0
 cache = tenant_cache.FileResults(sys.argv[2], threshold=5)
 caller = ("north", "v1")
 assert cache.set("question", "northern rows") and cache.get("question") == "northern rows" and cache.has("question")

@@ -4,12 +4,17 @@ Superset's keys say what was asked, not which file answered: without this, one t
 to the next tenant that asks the same. Naming the caller comes first, so the unknown get an error, not a hit.
 """
 
+import os
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from flask_caching.backends.filesystemcache import FileSystemCache
 from flask_caching.backends.rediscache import RedisCache
-from tenancy import caller_snapshot, caller_tenant
+from tenancy import TENANT_ID, NoData, caller_snapshot, caller_tenant, files_of, fleetmart_home
+
+PRUNE_SECONDS = 60
 
 
 def results_prefix() -> str:
@@ -19,6 +24,18 @@ def results_prefix() -> str:
     """
     snapshot = caller_snapshot()
     return f"{snapshot.tenant_id}.{snapshot.version}."
+
+
+def is_current(name: str) -> bool:
+    """Whether a result's file is of its tenant's snapshot of now, or is being written."""
+    if name.endswith(FileSystemCache._fs_transaction_suffix):
+        return True
+    tenant_id, _, rest = name.partition(".")
+    try:
+        is_tenants = TENANT_ID.fullmatch(tenant_id) is not None
+        return is_tenants and rest.startswith(files_of(fleetmart_home(), tenant_id).version + ".")
+    except NoData:
+        return False
 
 
 def state_prefix() -> str:
@@ -32,14 +49,38 @@ def state_prefix() -> str:
 class FileResults(FileSystemCache):
     """Results in files, whose names begin with tenant and snapshot.
 
-    Every look-up, write and removal finds its file here, and raises what `results_prefix` raises.
+    Every look-up, write and removal finds its file here, and raises what `results_prefix` raises. What no snapshot
+    needs, has expired or is more than `threshold` goes once a minute: to find it, all files are looked at, as the
+    library does with every result that is written once there are so many.
     """
+
+    def __init__(self, *args: Any, threshold: int = 5000, **kwargs: Any) -> None:
+        super().__init__(*args, threshold=0, **kwargs)
+        self._most = threshold
+        self._prune_at = 0.0
 
     def _get_filename(self, key: str) -> str:
         filename = Path(super()._get_filename(key))
         if key == self._fs_count_file:
             return str(filename)
         return str(filename.with_name(results_prefix() + filename.name))
+
+    def _prune(self) -> None:
+        now = time.time()
+        if now < self._prune_at:
+            return
+        self._prune_at = now + PRUNE_SECONDS
+        kept = []
+        with os.scandir(self._path) as files:
+            for file in files:
+                with suppress(FileNotFoundError):
+                    written = file.stat().st_mtime
+                    if now - written > self.default_timeout or not is_current(file.name):
+                        os.remove(file)
+                    else:
+                        kept.append((written, file.path))
+        for _, path in sorted(kept)[: max(0, len(kept) - self._most)]:
+            Path(path).unlink(missing_ok=True)
 
     def forget(self, tenant_id: str) -> None:
         """Remove every result: the operator's hold this tenant's rows too."""
