@@ -102,10 +102,17 @@ def _write_ahead(connection: Any, _: Any) -> None:
 
 
 def engine_options() -> dict[str, Any]:
-    """How connections to the records are kept: one for each thread, tried before use, since servers restart."""
-    if database() is None:
-        return {}
-    return {"pool_pre_ping": True, "pool_size": int(os.environ.get("FLEETMART_SERVER_THREADS") or 8), "max_overflow": 4}
+    """How connections to the records are kept: one for each thread.
+
+    PostgreSQL's are tried before use, since servers restart. A file's would by themselves be opened for each request,
+    which reads the whole schema anew.
+    """
+    from sqlalchemy.pool import QueuePool
+
+    kept = {"pool_size": int(os.environ.get("FLEETMART_SERVER_THREADS") or 8), "max_overflow": 8}
+    if database() is not None:
+        return kept | {"pool_pre_ping": True}
+    return kept | {"poolclass": QueuePool, "connect_args": {"check_same_thread": False}}
 
 
 def results_cache(own: Path) -> dict[str, Any]:
