@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from orchestration.settings import ROOT
 from tests.attacks.caller import Caller
 
 TENANT, OTHER = "nyc-airports", "la-haute-borne"
@@ -131,3 +133,21 @@ def test_a_new_snapshot_is_asked_at_once(person: Callable, ask: Callable, fleetm
         os.utime(file, ns=(facts.st_atime_ns, facts.st_mtime_ns))
     assert anew.status_code == 200 and anew.content != first.content
     assert anew.json()["result"][0]["data"] == first.json()["result"][0]["data"]
+
+
+SPANS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import kept_answers
+fixed = (None, "No filter", "2014-01-01 : 2014-02-01", "2014-01-01T00:00:00 : 2014-02-01T12:30:00")
+for span in (*fixed, "Last week", "2014-01-01 : now", "DATEADD(DATETIME('now'), -1, day) : 2014-02-01"):
+    chosen = {"col": "day", "op": "TEMPORAL_RANGE", "val": span}
+    for query in ({"time_range": span, "filters": []}, {"filters": [chosen]}):
+        assert kept_answers._moves({"queries": [query]}) == (span not in fixed), query
+"""
+
+
+def test_a_span_that_moves_with_the_clock_is_not_kept_for_long() -> None:
+    python, folder = ROOT / ".venv-superset" / "bin" / "python", ROOT / "superset" / "security"
+    done = subprocess.run([python, "-c", SPANS, folder], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -11,6 +11,7 @@ product's, exports and whoever wants it fresh are answered by Superset itself, a
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,10 +23,13 @@ from sqlalchemy import bindparam, text
 from tenancy import NoData, current_user, tenant_of_user
 from tenant_cache import results_prefix
 
-CHART_SECONDS = 60
+# Of a snapshot that does not change the answer to a question about all of it or a fixed span does not either; "the last
+# hour" moves on.
+CHART_SECONDS, MOVING_SECONDS = 600, 60
 BOARD_SECONDS = 600
 # In each process: 20 kB for each of a dashboard's three, and each tenant's kinds of people.
 MOST_BOARDS = 2000
+ALL_TIME, FIXED_SPAN = "No filter", re.compile(r"\d{4}-\d\d-\d\d\S* : \d{4}-\d\d-\d\d\S*")
 # What a page says of itself with each request, and no answer depends on.
 OF_THE_PAGE = {"dashboard_page_id", "url_params"}
 DATASET = text(
@@ -183,7 +187,16 @@ def _place_of_chart() -> Place | None:
     is_wanted_fresh = bool(asked.get("force")) or request.args.get("force") == "true"
     # The snapshot as it is before asking: what is ready only after the next publish is no answer of that one.
     key = _key(results_prefix(), _without_page(asked), facts)
-    return Place(cache_manager.data_cache, key, CHART_SECONDS, is_wanted_fresh)
+    return Place(cache_manager.data_cache, key, MOVING_SECONDS if _moves(asked) else CHART_SECONDS, is_wanted_fresh)
+
+
+def _moves(asked: dict[str, Any]) -> bool:
+    """Whether what is asked depends on the hour, as far as its spans of time say."""
+    queries = [query for query in asked.get("queries") or [] if isinstance(query, dict)]
+    filters = [one for query in queries for one in query.get("filters") or [] if isinstance(one, dict)]
+    spans = [query.get("time_range") for query in queries]
+    spans += [one.get("val") for one in filters if one.get("op") == "TEMPORAL_RANGE"]
+    return not all(span in (None, ALL_TIME) or FIXED_SPAN.fullmatch(str(span)) for span in spans)
 
 
 def _without_page(asked: dict[str, Any]) -> dict[str, Any]:
