@@ -12,7 +12,7 @@ from tests.conftest import FLEETMART, environment_of, run_fleetmart
 from tests.soak_kills import soak
 from tests.state import assert_same, state_of
 
-KILLS = 2
+KILLS = 1
 
 
 def test_killed_anywhere_and_run_again_a_home_ends_in_the_same_state(tmp_path: Path) -> None:
