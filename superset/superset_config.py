@@ -44,6 +44,7 @@ import security_manager  # noqa: E402
 import services  # noqa: E402
 import sessions  # noqa: E402
 import shared_colors  # noqa: E402
+import spared_work  # noqa: E402
 import tenancy  # noqa: E402
 import white_label  # noqa: E402
 from generated_secrets import generated_secrets  # noqa: E402
@@ -83,6 +84,7 @@ def FLASK_APP_MUTATOR(app: Flask) -> None:
     own_queries.install(app)
     closed_pages.install(app)
     services.install()
+    spared_work.install()
     shared_colors.install(app)
     kept_answers.install(app)
     no_data.install(app)

@@ -4,6 +4,7 @@ import csv
 import io
 import sqlite3
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,6 +32,17 @@ def test_a_row_is_never_changed_nor_deleted(tmp_path: Path) -> None:
             with pytest.raises(sqlite3.IntegrityError, match="only added to"):
                 connection.execute(statement)
     assert [row["username"] for row in audit_record.found(tmp_path, None)] == ["somebody"]
+
+
+@pytest.mark.parametrize(("act", "is_sure"), [("query", False), ("open", False), ("export", True), ("delete", True)])
+def test_what_is_more_than_a_look_is_on_the_disk_at_once(tmp_path: Path, act: str, is_sure: bool) -> None:
+    audit_record.append(tmp_path, Event("log out", "done", "north", "somebody"))
+    audit_record.append(tmp_path, Event(act, "done", "north", "somebody"))
+    with closing(sqlite3.connect(f"file:{tmp_path / 'audit.sqlite'}?mode=ro", uri=True)) as another:
+        assert another.execute("select act from events order by event_id").fetchall() == [("log out",), (act,)]
+    ((_, connection),) = [kept for (_, path), kept in audit_record._connections.items() if path.parent == tmp_path]
+    full = 2
+    assert (connection.execute("pragma synchronous").fetchone()[0] == full) == is_sure
 
 
 def test_a_tenant_finds_its_own_events_by_day_person_and_act(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 import os
 import sqlite3
 import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -13,6 +15,9 @@ import requests
 
 from orchestration.settings import ROOT
 from tests.attacks.caller import Caller
+
+sys.path.insert(0, str(ROOT / "superset" / "security"))
+import in_turn
 
 TENANT, OTHER = "nyc-airports", "la-haute-borne"
 BOARD = "/api/v1/dashboard/reliability-and-cost"
@@ -57,6 +62,27 @@ def test_all_of_a_tenant_are_given_one_answer_and_no_other_tenant_is(person: Cal
     admin = person("admin")
     assert [ask(admin, force=is_first).json()["result"][0]["is_cached"] for is_first in (True, False)] == [None, True]
     assert ask(Caller(executive.url)).status_code == 401
+
+
+def test_who_asks_the_same_at_once_is_given_one_answer(person: Callable, ask: Callable) -> None:
+    people = [person(f"{TENANT}-{role}") for role in ("executive", "analyst", "steward", "engineer", "tenant-admin")]
+    with ThreadPoolExecutor(len(people)) as all_at_once:
+        answers = list(all_at_once.map(ask, people))
+    assert {answer.status_code for answer in answers} == {200}
+    # each names the moment at which its rows were read
+    assert len({answer.content for answer in answers}) == 1
+
+
+def test_nobody_waits_for_an_answer_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_turn, "PATIENCE_SECONDS", 0.2)
+    with in_turn.in_turn(tmp_path, "what?"), ThreadPoolExecutor(2) as others:
+        waited = others.submit(lambda: in_turn.in_turn(tmp_path, "what?").__enter__())
+        waited.result(timeout=30)
+    holder = f"import in_turn, os; in_turn.in_turn({str(tmp_path)!r}, 'what?').__enter__(); os._exit(1)"
+    assert subprocess.run([sys.executable, "-c", holder], cwd=in_turn.__file__.rpartition("/")[0]).returncode == 1
+    monkeypatch.setattr(in_turn, "PATIENCE_SECONDS", 3600)
+    with in_turn.in_turn(tmp_path, "what?"):
+        pass
 
 
 def test_a_row_rule_holds_from_the_next_request_on(

@@ -18,9 +18,10 @@ from typing import Any
 
 from cachelib.simple import SimpleCache
 from flask import Flask, Response, g, request
+from in_turn import in_turn
 from own_records import ADMINISTRATOR, PRODUCT_ACCOUNT
 from sqlalchemy import bindparam, text
-from tenancy import NoData, current_user, tenant_of_user
+from tenancy import NoData, current_user, fleetmart_home, tenant_of_user
 from tenant_cache import results_prefix
 
 # Of a snapshot that does not change the answer to a question about all of it or a fixed span does not either; "the last
@@ -115,11 +116,7 @@ def install(app: Flask) -> None:
     """Part of Superset's FLASK_APP_MUTATOR, before its interfaces are registered."""
     from superset.charts.data.api import ChartDataRestApi
     from superset.dashboards.api import DashboardRestApi
-    from superset.views import base
 
-    # Every page reads the metadata of all installed packages for it, and none comes while a server runs.
-    if not hasattr(base.get_available_engine_specs, "cache_info"):
-        base.get_available_engine_specs = functools.cache(base.get_available_engine_specs)
     _keep(ChartDataRestApi, "data", _place_of_chart)
     for name in ("get", "get_charts", "get_datasets"):
         _keep(DashboardRestApi, name, _place_of_board)
@@ -137,17 +134,30 @@ def _keep(interface: type, name: str, place_of_request: Callable[[], Place | Non
         place = place_of_request()
         if place is None:
             return answer(self, *arguments, **named)
-        found = None if place.is_wanted_fresh else place.cache.get(place.key)
-        if isinstance(found, KeptAnswer):
-            g.row_count = found.row_count
-            return Response(found.content, content_type="application/json; charset=utf-8")
-        response = answer(self, *arguments, **named)
-        if response.status_code == 200 and response.is_json:
-            place.cache.set(place.key, KeptAnswer(response.get_data(), g.get("row_count")), timeout=place.seconds)
-        return response
+
+        def anew() -> Response:
+            response = answer(self, *arguments, **named)
+            if response.status_code == 200 and response.is_json:
+                place.cache.set(place.key, KeptAnswer(response.get_data(), g.get("row_count")), timeout=place.seconds)
+            return response
+
+        if place.is_wanted_fresh:
+            return anew()
+        if found := _kept(place):
+            return found
+        with in_turn(fleetmart_home() / "superset" / "answering", place.key):
+            return _kept(place) or anew()
 
     kept_or_anew.answers_anew = answer
     setattr(interface, name, kept_or_anew)
+
+
+def _kept(place: Place) -> Response | None:
+    found = place.cache.get(place.key)
+    if not isinstance(found, KeptAnswer):
+        return None
+    g.row_count = found.row_count
+    return Response(found.content, content_type="application/json; charset=utf-8")
 
 
 def _spare_looking_up_charts() -> None:
