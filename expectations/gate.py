@@ -172,7 +172,7 @@ def _validate(settings: Settings, build: Build, scope: Scope) -> list[dict[str, 
     from great_expectations.core.run_identifier import RunIdentifier
 
     from expectations.data_docs import site_config
-    from expectations.suites import suites_of
+    from expectations.suites import configurations_kept, suites_of
 
     tenant_id, counts = scope.tenant_id, scope.counts()
     context = gx.get_context(mode="ephemeral")
@@ -191,15 +191,16 @@ def _validate(settings: Settings, build: Build, scope: Scope) -> list[dict[str, 
     run = RunIdentifier(run_name=_run_name(tenant_id, build.build_id))
     found: list[dict[str, Any]] = []
     try:
-        for suite, table in suites_of(scope):
-            asset = source.add_table_asset(name=suite.name, table_name=table, schema_name="gate")
-            batch = asset.add_batch_definition_whole_table(name=suite.name)
-            context.suites.add(suite)
-            definition = context.validation_definitions.add(
-                gx.ValidationDefinition(name=suite.name, data=batch, suite=suite)
-            )
-            result = definition.run(result_format=COUNTS_ONLY, run_id=run)
-            found += [_row(tenant_id, build, one, counts) for one in result.results]
+        with configurations_kept():
+            for suite, table in suites_of(scope):
+                asset = source.add_table_asset(name=suite.name, table_name=table, schema_name="gate")
+                batch = asset.add_batch_definition_whole_table(name=suite.name)
+                context.suites.add(suite)
+                definition = context.validation_definitions.add(
+                    gx.ValidationDefinition(name=suite.name, data=batch, suite=suite)
+                )
+                result = definition.run(result_format=COUNTS_ONLY, run_id=run)
+                found += [_row(tenant_id, build, one, counts) for one in result.results]
     finally:
         source.get_execution_engine().close()
         source.get_engine().dispose()

@@ -41,7 +41,8 @@ class Range:
 class Scope:
     """A database in memory with views of one tenant's changed days, and what is expected of them.
 
-    `single` are expectations about single readings, `counted` those about `gate.counts`.
+    `single` are expectations about single readings, `counted` those about shares, each of which is the column of
+    `gate.shares` that `columns` names for its key.
     """
 
     tenant_id: str
@@ -51,6 +52,7 @@ class Scope:
     single: list[Rule]
     ranges: list[Range]
     counted: list[Rule]
+    columns: dict[str, str]
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """What was checked and what of it was not as it should be, by expectation."""
@@ -95,12 +97,14 @@ def scope_of(settings: Settings, tenant_id: str, build_id: int) -> Iterator[Scop
         counted = [rules.as_set(rule, settings_of_rules) for rule in _counted_rules(run)]
         for rule in counted:
             _count(run, rule)
+        run(_sql("shares"))
+        columns = dict(run("select expectation, column_name from gate.named_shares").fetchall())
         single = [rules.as_set(rule, settings_of_rules) for rule in rules.READINGS]
         ranges = [
             Range(rules.as_set(rules.RANGE.of(metric, label), settings_of_rules), label, *limits)
             for metric, label, *limits in run("from gate.ranges order by metric").fetchall()
         ]
-        yield Scope(tenant_id, url, config, run, single, ranges, counted)
+        yield Scope(tenant_id, url, config, run, single, ranges, counted, columns)
 
 
 def _fill(settings: Settings, run: Callable[..., Any], tenant_id: str, build_id: int) -> None:

@@ -48,6 +48,18 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, list[dic
     return settings, [fault for fault in truth["faults"] if fault["tenant_id"] == FAULTY]
 
 
+def test_keys_that_differ_only_in_case_have_a_share_each() -> None:
+    shares = {"change.level.Temp": 0.5, "change.level.temp": 0.25, "arrival.new_columns": 0.0}
+    with duckdb.connect() as connection:
+        connection.execute("create schema gate; create table gate.counts (expectation varchar, share double)")
+        connection.executemany("insert into gate.counts values (?, ?)", list(shares.items()))
+        connection.execute((ROOT / "expectations" / "shares.sql").read_text())
+        columns = dict(connection.execute("select expectation, column_name from gate.named_shares").fetchall())
+        for key, share in shares.items():
+            (found,) = connection.sql("from gate.shares").select(f'"{columns[key]}"').fetchall()
+            assert found == (share,)
+
+
 @pytest.fixture
 def copy(judged: tuple[Settings, list[dict]], tmp_path: Path) -> Settings:
     """The home as it was before it was judged, free to be broken."""

@@ -191,23 +191,32 @@ class _Opened:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # A lock for each tenant: while one's files are opened after a publish, others are not kept waiting.
+        self._locks: dict[str, threading.Lock] = {}
         self._kept: dict[str, _Open] = {}
-        self._looked_through = 0.0
+        self._look_through_at = 0.0
 
     def connection_to(self, snapshot: Snapshot) -> Any:
         """A new connection; raises what opening raises."""
-        with self._lock:
-            now = time.monotonic()
-            if now - self._looked_through > LOOK_THROUGH_SECONDS:
-                self._looked_through = now
-                # Whoever still asks one of these keeps it open; with the last of them it is closed.
-                self._kept = {tenant: one for tenant, one in self._kept.items() if one.is_worth_keeping(now)}
+        now = time.monotonic()
+        with self._locks.setdefault(snapshot.tenant_id, threading.Lock()):
             kept = self._kept.get(snapshot.tenant_id)
             if kept is None or kept.version != snapshot.version:
                 kept = self._kept[snapshot.tenant_id] = _Open(snapshot.version, _open(snapshot))
             kept.asked = now
-            return kept.database.cursor()
+            connection = kept.database.cursor()
+        if now >= self._look_through_at:
+            self._look_through_at = now + LOOK_THROUGH_SECONDS
+            self._look_through(now)
+        return connection
+
+    def _look_through(self, now: float) -> None:
+        """Whoever still asks a file that is not worth keeping keeps it open; with the last of them it is closed."""
+        for tenant_id, one in list(self._kept.items()):
+            if not one.is_worth_keeping(now):
+                with self._locks[tenant_id]:
+                    if self._kept.get(tenant_id) is one:
+                        del self._kept[tenant_id]
 
 
 @dataclass
@@ -219,8 +228,9 @@ class _Open:
     asked: float = 0.0
 
     def is_worth_keeping(self, now: float) -> bool:
-        held = self.database.execute("select coalesce(sum(memory_usage_bytes), 0) from duckdb_memory()").fetchone()[0]
-        return now - self.asked < KEPT_SECONDS and held <= KEPT_BYTES
+        held = "select coalesce(sum(memory_usage_bytes), 0) from duckdb_memory()"
+        is_held_too_much = self.database.cursor().execute(held).fetchone()[0] > KEPT_BYTES
+        return now - self.asked < KEPT_SECONDS and not is_held_too_much
 
 
 _opened = _Opened()
