@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from orchestration.settings import ROOT
 from tests.attacks.caller import Caller
+from tests.in_superset import SECURITY, require_success
 
-sys.path.insert(0, str(ROOT / "superset" / "security"))
+sys.path.insert(0, str(SECURITY))
 import in_turn
 
 TENANT, OTHER = "nyc-airports", "la-haute-borne"
@@ -79,7 +79,7 @@ def test_nobody_waits_for_an_answer_for_ever(tmp_path: Path, monkeypatch: pytest
         waited = others.submit(lambda: in_turn.in_turn(tmp_path, "what?").__enter__())
         waited.result(timeout=30)
     holder = f"import in_turn, os; in_turn.in_turn({str(tmp_path)!r}, 'what?').__enter__(); os._exit(1)"
-    assert subprocess.run([sys.executable, "-c", holder], cwd=in_turn.__file__.rpartition("/")[0]).returncode == 1
+    assert subprocess.run([sys.executable, "-c", holder], cwd=SECURITY).returncode == 1
     monkeypatch.setattr(in_turn, "PATIENCE_SECONDS", 3600)
     with in_turn.in_turn(tmp_path, "what?"):
         pass
@@ -162,8 +162,6 @@ def test_a_new_snapshot_is_asked_at_once(person: Callable, ask: Callable, fleetm
 
 
 SPANS = """
-import sys
-sys.path.insert(0, sys.argv[1])
 import kept_answers
 fixed = (None, "No filter", "2014-01-01 : 2014-02-01", "2014-01-01T00:00:00 : 2014-02-01T12:30:00")
 for span in (*fixed, "Last week", "2014-01-01 : now", "DATEADD(DATETIME('now'), -1, day) : 2014-02-01"):
@@ -174,6 +172,4 @@ for span in (*fixed, "Last week", "2014-01-01 : now", "DATEADD(DATETIME('now'), 
 
 
 def test_a_span_that_moves_with_the_clock_is_not_kept_for_long() -> None:
-    python, folder = ROOT / ".venv-superset" / "bin" / "python", ROOT / "superset" / "security"
-    done = subprocess.run([python, "-c", SPANS, folder], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    require_success(SPANS)

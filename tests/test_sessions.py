@@ -1,16 +1,12 @@
 """Sessions as the server keeps them, without Superset: what begins, goes on, ends, and what a late answer may do."""
 
 import json
-import subprocess
 
-from orchestration.settings import ROOT
-
-SUPERSET_PYTHON = ROOT / ".venv-superset" / "bin" / "python"
+from tests.in_superset import in_superset
 
 APPLICATION = """
 import json, sys, tempfile, pathlib
 from types import SimpleNamespace
-sys.path.insert(0, sys.argv[1])
 import sessions
 from flask import Flask, flash, get_flashed_messages, session
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
@@ -97,7 +93,7 @@ class in_flight:
     def __exit__(self, *error):
         self.context.pop()
 
-for name, case in json.loads(sys.argv[2]).items():
+for name, case in json.loads(sys.argv[1]).items():
     kept = sessions.LONGEST, sessions.IDLE, sessions.SEEN_EVERY_SECONDS
     exec(case)
     sessions.LONGEST, sessions.IDLE, sessions.SEEN_EVERY_SECONDS = kept
@@ -195,7 +191,5 @@ for _ in range(6):
 
 def test_sessions_begin_go_on_and_end() -> None:
     """All cases in one process: it is the imports that take long."""
-    folder = ROOT / "superset" / "security"
-    command = [SUPERSET_PYTHON, "-W", "ignore", "-c", APPLICATION, folder, json.dumps(CASES)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = in_superset(APPLICATION, json.dumps(CASES), PYTHONWARNINGS="ignore")
     assert done.stdout.split() == list(CASES), done.stderr

@@ -1,18 +1,11 @@
 """What Superset is spared changes no answer."""
 
-import subprocess
-
 import pytest
 
-from orchestration.settings import ROOT
+from tests.in_superset import require_success
 
-BEGIN = """
-import sys
-sys.path.insert(0, sys.argv[1])
-import spared_work
-"""
 AVERAGES = """
-import pandas
+import pandas, spared_work
 from superset.utils.pandas_postprocessing import pivot, utils
 
 points = pandas.DataFrame({
@@ -36,7 +29,7 @@ for was, now in zip(before, tables(), strict=True):
     pandas.testing.assert_frame_equal(was, now)
 """
 WORDS = """
-import duckdb_engine
+import duckdb_engine, spared_work
 before = duckdb_engine.Dialect().identifier_preparer
 asked, told = [], duckdb_engine.duckdb.cursor
 duckdb_engine.duckdb.cursor = lambda: asked.append(1) or told()
@@ -51,6 +44,4 @@ for name in ("select", "qualify", "device", "a.b", "Upper"):
 
 @pytest.mark.parametrize("what", [AVERAGES, WORDS], ids=["averages", "reserved words"])
 def test_the_outcome_is_the_same(what: str) -> None:
-    python, folder = ROOT / ".venv-superset" / "bin" / "python", ROOT / "superset" / "security"
-    done = subprocess.run([python, "-c", BEGIN + what, folder], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    require_success(what)

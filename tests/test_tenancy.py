@@ -1,6 +1,5 @@
 """Who is asking decides which file answers, and nobody unknown is ever answered."""
 
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,13 +7,11 @@ from types import SimpleNamespace
 import duckdb
 import pytest
 
-from orchestration.settings import ROOT
+from tests.in_superset import CACHES, SECURITY, in_superset, require_success
 
-sys.path.insert(0, str(ROOT / "superset" / "security"))
+sys.path.insert(0, str(SECURITY))
 import tenancy
 from generated_secrets import SharedSecret, generated_secrets
-
-SUPERSET_PYTHON = ROOT / ".venv-superset" / "bin" / "python"
 
 
 def user(*roles: str, **more: object) -> SimpleNamespace:
@@ -135,8 +132,6 @@ def test_a_query_that_does_not_end_is_stopped_and_says_so(tmp_path: Path, monkey
 
 
 ENDLESS_CALL = """
-import sys
-sys.path.insert(0, sys.argv[1])
 import duckdb, query_limits
 connection = query_limits.LimitedConnection(duckdb.connect(), seconds=0.3, grace=0.5)
 connection.execute("select levenshtein(repeat('a', 200000), repeat('b', 200000))")
@@ -144,8 +139,7 @@ connection.execute("select levenshtein(repeat('a', 200000), repeat('b', 200000))
 
 
 def test_a_call_that_no_interrupt_reaches_ends_with_its_process() -> None:
-    folder = ROOT / "superset" / "security"
-    done = subprocess.run([SUPERSET_PYTHON, "-c", ENDLESS_CALL, folder], capture_output=True, text=True, check=False)
+    done = in_superset(ENDLESS_CALL)
     assert done.returncode == 70 and "could not be stopped" in done.stderr
 
 
@@ -227,7 +221,6 @@ import os, sys
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-sys.path.insert(0, sys.argv[1])
 import duckdb, flask, tenancy, tenant_cache
 folder = Path(os.environ["FLEETMART_HOME"], "serving", "north")
 def publish(version):
@@ -239,7 +232,7 @@ def rows():
     uri = SimpleNamespace(set=lambda **parts: None)
     _, params = tenancy.route_to_own_snapshot(uri, {}, None, None, None)
     return params["creator"]().execute("select version from dim_tenants").fetchall()
-app, cache = flask.Flask("test"), tenant_cache.FileResults(sys.argv[2])
+app, cache = flask.Flask("test"), tenant_cache.FileResults(sys.argv[1])
 @contextmanager
 def request():
     with app.test_request_context():
@@ -257,74 +250,35 @@ with request():
 with request():
     assert cache.get("question") is None, "what an older snapshot answered was kept as the newer one's"
     assert rows() == [("v2",)]
-    older = set(Path(sys.argv[2]).iterdir())
-    being_written = Path(sys.argv[2], f"tmp1{cache._fs_transaction_suffix}")
+    older = set(Path(sys.argv[1]).iterdir())
+    being_written = Path(sys.argv[1], f"tmp1{cache._fs_transaction_suffix}")
     being_written.touch()
     tenant_cache.PRUNE_SECONDS = 0
     cache._prune_at = 0
     cache.set("question", rows())
-    assert len(older) == 1 and not older & set(Path(sys.argv[2]).iterdir()), "a result outlived its snapshot"
+    assert len(older) == 1 and not older & set(Path(sys.argv[1]).iterdir()), "a result outlived its snapshot"
     assert cache.get("question") == [("v2",)] and being_written.exists()
 """
 
 
 def test_what_was_asked_before_a_publish_is_not_kept_as_the_new_snapshots(tmp_path: Path) -> None:
     (tmp_path / "serving" / "north").mkdir(parents=True)
-    done = subprocess.run(
-        [SUPERSET_PYTHON, "-c", PUBLISHED_MEANWHILE, ROOT / "superset" / "security", tmp_path / "cache"],
-        env={"FLEETMART_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    require_success(PUBLISHED_MEANWHILE, tmp_path / "cache", FLEETMART_HOME=tmp_path)
 
 
-CACHE = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-import tenancy, tenant_cache
-caller = None
-def caller_snapshot():
-    if caller is None:
-        raise tenancy.UnknownCaller("nobody")
-    return tenancy.Snapshot(caller[0], Path("x"), None, caller[1])
-tenant_cache.caller_snapshot = caller_snapshot
+PRUNED = """
 tenant_cache.is_current = lambda name: True
 tenant_cache.PRUNE_SECONDS = 0
-cache = tenant_cache.FileResults(sys.argv[2], threshold=5)
-caller = ("north", "v1")
-assert cache.set("question", "northern rows") and cache.get("question") == "northern rows" and cache.has("question")
-caller = ("south", "v1")
-assert cache.get("question") is None and not cache.has("question"), "another tenant was answered"
-assert cache.add("question", "southern rows") and cache.get("question") == "southern rows"
-caller = ("north", "v2")
-assert cache.get("question") is None, "an older snapshot answered"
-caller = None
-for attempt in (lambda: cache.get("question"), lambda: cache.set("question", 1), lambda: cache.has("question"),
-                lambda: cache.delete("question"), lambda: cache.add("question", 1)):
-    try:
-        attempt()
-    except tenancy.UnknownCaller:
-        continue
-    raise AssertionError("the unknown reached the cache")
-caller = ("north", "v1")
-assert cache.get("question") == "northern rows"
-cache.delete("question")
-assert cache.get("question") is None
+folder = Path(sys.argv[1])
+cache = tenant_cache.FileResults(folder, threshold=5)
+require_apart(cache, False)
+assert cache.delete("question") and cache.get("question") is None
 for number in range(20):
     cache.set(str(number), number)
-assert cache.get("19") == 19 and len(list(Path(sys.argv[2]).iterdir())) <= 8, "old results are not pruned"
-assert all(path.name.startswith(("north.", "south.")) for path in Path(sys.argv[2]).iterdir() if "." in path.name)
+assert cache.get("19") == 19 and len(list(folder.iterdir())) <= 8, "old results are not pruned"
+assert all(path.name.startswith(("north.", "south.")) for path in folder.iterdir() if "." in path.name)
 """
 
 
 def test_results_are_cached_apart_by_tenant_and_snapshot(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [SUPERSET_PYTHON, "-c", CACHE, ROOT / "superset" / "security", tmp_path / "cache"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    require_success(CACHES + PRUNED, tmp_path / "cache")

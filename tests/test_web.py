@@ -1,7 +1,6 @@
 """What the server's answers carry and refuse: headers, cookies, forged forms, guessed passwords, copied sessions."""
 
 import json
-import os
 import re
 import secrets
 import subprocess
@@ -14,9 +13,8 @@ import requests
 from orchestration.settings import ROOT
 from tests.attacks.caller import Caller
 from tests.conftest import LISTED_SITE, environment_of
+from tests.in_superset import SECURITY, SUPERSET_PYTHON, in_superset
 
-SUPERSET_PYTHON = ROOT / ".venv-superset" / "bin" / "python"
-SECURITY = ROOT / "superset" / "security"
 PASSWORD, NEW_PASSWORD = "Nine-Quiet-Turbines", "Ten-Quiet-Turbines"
 
 
@@ -80,13 +78,8 @@ def test_scripts_of_listed_sites_alone_read_the_interface_and_without_cookies(
 
 @pytest.mark.parametrize("listed", ["*", "https://*.example", "portal.example", "https://portal.example/path"])
 def test_what_is_no_site_is_not_let_in(listed: str) -> None:
-    done = subprocess.run(
-        [SUPERSET_PYTHON, "-c", "import other_sites; other_sites.options()"],
-        env=os.environ | {"PYTHONPATH": f"{SECURITY}:{SECURITY.parent / 'embedding'}", "FLEETMART_CORS_HOSTS": listed},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    path = f"{SECURITY}:{SECURITY.parent / 'embedding'}"
+    done = in_superset("import other_sites; other_sites.options()", PYTHONPATH=path, FLEETMART_CORS_HOSTS=listed)
     assert done.returncode == 1 and f"FLEETMART_CORS_HOSTS: {listed!r} is no origin" in done.stderr
 
 
