@@ -20,7 +20,9 @@ def tables():
     for columns in ([], ["device"]):
         for names in (["level"], ["level", "count"], ["most"]):
             aggregates = {name: asked[name] for name in names}
-            yield pivot(points.copy(), ["hour"], aggregates, columns=columns, drop_missing_columns=False)
+            yield pivot(
+                points.copy(), index=["hour"], columns=columns, aggregates=aggregates, drop_missing_columns=False
+            )
 
 before = list(tables())
 spared_work._average_as_pandas_does()

@@ -194,29 +194,27 @@ class _Opened:
         # A lock for each tenant: while one's files are opened after a publish, others are not kept waiting.
         self._locks: dict[str, threading.Lock] = {}
         self._kept: dict[str, _Open] = {}
-        self._look_through_at = 0.0
+        self._looked_through = 0.0
 
     def connection_to(self, snapshot: Snapshot) -> Any:
         """A new connection; raises what opening raises."""
         now = time.monotonic()
+        if now - self._looked_through > LOOK_THROUGH_SECONDS:
+            self._looked_through = now
+            self._look_through(now)
         with self._locks.setdefault(snapshot.tenant_id, threading.Lock()):
             kept = self._kept.get(snapshot.tenant_id)
             if kept is None or kept.version != snapshot.version:
                 kept = self._kept[snapshot.tenant_id] = _Open(snapshot.version, _open(snapshot))
             kept.asked = now
-            connection = kept.database.cursor()
-        if now >= self._look_through_at:
-            self._look_through_at = now + LOOK_THROUGH_SECONDS
-            self._look_through(now)
-        return connection
+            return kept.database.cursor()
 
     def _look_through(self, now: float) -> None:
         """Whoever still asks a file that is not worth keeping keeps it open; with the last of them it is closed."""
         for tenant_id, one in list(self._kept.items()):
-            if not one.is_worth_keeping(now):
-                with self._locks[tenant_id]:
-                    if self._kept.get(tenant_id) is one:
-                        del self._kept[tenant_id]
+            with self._locks[tenant_id]:
+                if self._kept.get(tenant_id) is one and not one.is_worth_keeping(now):
+                    del self._kept[tenant_id]
 
 
 @dataclass
@@ -228,9 +226,8 @@ class _Open:
     asked: float = 0.0
 
     def is_worth_keeping(self, now: float) -> bool:
-        held = "select coalesce(sum(memory_usage_bytes), 0) from duckdb_memory()"
-        is_held_too_much = self.database.cursor().execute(held).fetchone()[0] > KEPT_BYTES
-        return now - self.asked < KEPT_SECONDS and not is_held_too_much
+        held = self.database.execute("select coalesce(sum(memory_usage_bytes), 0) from duckdb_memory()").fetchone()[0]
+        return now - self.asked < KEPT_SECONDS and held <= KEPT_BYTES
 
 
 _opened = _Opened()
