@@ -5,6 +5,7 @@ import re
 import secrets
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,18 @@ def test_whoever_is_disabled_is_out_at_once(superset_url: str, admin: Caller, pe
     caller = Caller(superset_url).log_in(person[0], PASSWORD)
     assert admin.put(f"/api/v1/security/users/{person[1]}", json={"active": False}).ok
     assert caller.get("/api/v1/me/").status_code == 401
+
+
+def test_what_one_person_chooses_twice_at_once_is_kept(superset_url: str, credentials: dict) -> None:
+    passwords = {user["username"]: user["password"] for user in credentials["users"]}
+    caller = Caller(superset_url).log_in("nyc-airports-executive", passwords["nyc-airports-executive"])
+    number = caller.get("/api/v1/dashboard/fleet-overview").json()["result"]["id"]
+    path, chosen = f"/api/v1/dashboard/{number}/filter_state", {"value": '{"device": "JFK"}'}
+    with ThreadPoolExecutor(8) as at_once:
+        for tab in (secrets.randbelow(10**9) for _ in range(6)):
+            made = list(at_once.map(lambda page: caller.post(page, json=chosen), [f"{path}?tab_id={tab}"] * 8))
+            assert {answer.status_code for answer in made} == {201}
+            assert "JFK" in caller.get(f"{path}/{made[-1].json()['key']}").text
 
 
 def test_passwords_are_not_to_be_guessed(superset_url: str, person: tuple[str, int]) -> None:
