@@ -21,7 +21,8 @@ from expectations.scope import Range, Scope
 
 @contextmanager
 def configurations_kept() -> Iterator[None]:
-    """Great Expectations works out an expectation's configuration seventy times as it validates: a third of its work.
+    """Great Expectations works out an expectation's configuration seventy times as it validates: in a profile a
+    quarter of the gate's time.
 
     Within this block one is worked out anew only when a field of the expectation was set.
     """

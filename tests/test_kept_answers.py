@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -76,10 +77,15 @@ def test_who_asks_the_same_at_once_is_given_one_answer(person: Callable, ask: Ca
 def test_nobody_waits_for_an_answer_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(in_turn, "PATIENCE_SECONDS", 0.2)
     with in_turn.in_turn(tmp_path, "what?"), ThreadPoolExecutor(2) as others:
-        waited = others.submit(lambda: in_turn.in_turn(tmp_path, "what?").__enter__())
-        waited.result(timeout=30)
-    holder = f"import in_turn, os; in_turn.in_turn({str(tmp_path)!r}, 'what?').__enter__(); os._exit(1)"
-    assert subprocess.run([sys.executable, "-c", holder], cwd=SECURITY).returncode == 1
+        began = time.monotonic()
+        others.submit(lambda: in_turn.in_turn(tmp_path, "what?").__enter__()).result(timeout=30)
+        assert time.monotonic() - began >= in_turn.PATIENCE_SECONDS
+    holder = (
+        "import in_turn, os, pathlib, sys; "
+        "held = in_turn.in_turn(pathlib.Path(sys.argv[1]), 'what?'); held.__enter__(); os._exit(3)"
+    )
+    died = subprocess.run([sys.executable, "-c", holder, tmp_path], cwd=SECURITY, check=False)
+    assert died.returncode == 3
     monkeypatch.setattr(in_turn, "PATIENCE_SECONDS", 3600)
     with in_turn.in_turn(tmp_path, "what?"):
         pass

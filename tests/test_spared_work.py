@@ -42,8 +42,22 @@ assert not asked and set(after.reserved_words) == set(before.reserved_words)
 for name in ("select", "qualify", "device", "a.b", "Upper"):
     assert after.quote(name) == before.quote(name)
 """
+GIT = """
+import os
+import flask, spared_work
+from superset.utils import version
+for name in ("GITHUB_HEAD_REF", "GITHUB_REF_NAME"):
+    os.environ.pop(name, None)
+ran = []
+version.subprocess.check_output = lambda *command, **how: ran.append(command) or b"branch"
+with flask.Flask("pages").app_context():
+    assert version.get_version_metadata()["branch_name"] == "branch" and ran
+    ran.clear()
+    spared_work._do_not_ask_git()
+    assert "branch_name" not in version.get_version_metadata() and not ran
+"""
 
 
-@pytest.mark.parametrize("what", [AVERAGES, WORDS], ids=["averages", "reserved words"])
+@pytest.mark.parametrize("what", [AVERAGES, WORDS, GIT], ids=["averages", "reserved words", "git"])
 def test_the_outcome_is_the_same(what: str) -> None:
     require_success(what)

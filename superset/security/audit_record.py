@@ -17,7 +17,7 @@ from pathlib import Path
 FILE = "audit.sqlite"
 BUSY_SECONDS = 10
 LONGEST_TEXT = 200
-# Of these a power failure may take the last seconds along; however a process ends, they stay.
+# Of these a power failure may take along what the system has not put on the disk yet; no end of a process does.
 LOOKS = {"open", "query"}
 SCHEMA = """
 create table if not exists events (
