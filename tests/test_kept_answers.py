@@ -1,6 +1,8 @@
 """Answers that are kept: the same for all of a tenant who may ask, and for nobody else from the next request on."""
 
+import functools
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -14,11 +16,15 @@ from pathlib import Path
 import pytest
 import requests
 
+from orchestration import audit_events
+from orchestration.published_records import TABLES, publish_records
+from orchestration.settings import ROOT, Settings
 from tests.attacks.caller import Caller
 from tests.in_superset import SECURITY, require_success
 
 sys.path.insert(0, str(SECURITY))
 import in_turn
+import tenancy
 
 TENANT, OTHER = "nyc-airports", "la-haute-borne"
 BOARD = "/api/v1/dashboard/reliability-and-cost"
@@ -105,6 +111,34 @@ def test_nobody_waits_for_an_answer_for_ever(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(in_turn, "PATIENCE_SECONDS", 3600)
     with in_turn.in_turn(tmp_path, "what?"):
         pass
+
+
+def test_records_that_are_written_anew_end_only_answers_about_records(
+    fleetmart_home: Path, person: Callable, ask: Callable, records: sqlite3.Connection
+) -> None:
+    executive, asked_by = person(f"{TENANT}-executive"), {"asked_by": uuid.uuid4().hex}
+    (of_records,) = records.execute("select id from tables where table_name = 'State of the data'").fetchone()
+    about_data = functools.partial(ask, executive, form_data=asked_by)
+    about_records = functools.partial(
+        executive.chart, of_records, {"columns": ["state"], "metrics": []}, form_data=asked_by
+    )
+    before = [about_data().content, about_records().content]
+    assert [about_data().content, about_records().content] == before
+    publish_records(Settings(home=fleetmart_home), [TENANT])
+    after = [about_data().content, about_records().content]
+    # Superset says in each answer when it was made.
+    assert after[0] == before[0] and after[1] != before[1]
+
+
+def test_every_table_of_the_records_is_known_as_one() -> None:
+    assert {*tenancy.RECORDS} == {*TABLES, audit_events.TABLE}
+
+
+def test_no_column_or_metric_of_the_product_asks_a_table_of_its_own() -> None:
+    files = [*(ROOT / "superset" / "assets" / "datasets").glob("*.yml"), *(ROOT / "dbt_project").rglob("*.yml")]
+    expressions = [found for file in files for found in re.findall(r"expression: *(.+)", file.read_text())]
+    assert len(expressions) > 50
+    assert not [found for found in expressions if re.search(r"\bselect\b", found, re.IGNORECASE)]
 
 
 def test_a_row_rule_holds_from_the_next_request_on(

@@ -2,10 +2,11 @@
 
 Superset keeps what the database answered, and works out anew whose chart it is, whether they may ask and how rows
 become an answer: nine tenths of its time. Here an answer is kept under all that it depends on. A chart's: tenant and
-snapshot (tenant_cache.py), the dataset as it is defined now, the row rules that hold for the caller, and what was
-asked. What a page is told of a dashboard: the tenant, what the caller's roles permit, and when dashboards, charts and
-datasets were last changed. Whether the caller may ask is looked up each time. Guests, administrators, what is not the
-product's, exports and whoever wants it fresh are answered by Superset itself, as is all that is not plain.
+snapshot (tenant_cache.py), without the records where none of them is asked for, since those change more often; the
+dataset as it is defined now, the row rules that hold for the caller, and what was asked. What a page is told of a
+dashboard: the tenant, what the caller's roles permit, and when dashboards, charts and datasets were last changed.
+Whether the caller may ask is looked up each time. Guests, administrators, what is not the product's, exports and
+whoever wants it fresh are answered by Superset itself, as is all that is not plain.
 """
 
 import functools
@@ -13,6 +14,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +23,7 @@ from flask import Flask, Response, g, request
 from in_turn import in_turn
 from own_records import ADMINISTRATOR, PRODUCT_ACCOUNT
 from sqlalchemy import bindparam, text
-from tenancy import NoData, current_user, fleetmart_home, tenant_of_user
+from tenancy import RECORDS, NoData, current_user, fleetmart_home, of_data_alone, tenant_of_user
 from tenant_cache import results_prefix
 
 # Of a snapshot that does not change the answer to a question about all of it or a fixed span does not either; "the last
@@ -31,11 +33,13 @@ BOARD_SECONDS = 600
 # In each process: 20 kB for each of a dashboard's three, and each tenant's kinds of people.
 MOST_BOARDS = 2000
 ALL_TIME, FIXED_SPAN = "No filter", re.compile(r"\d{4}-\d\d-\d\d\S* : \d{4}-\d\d-\d\d\S*")
+# Where none of them is named, none is read: expressions of columns and metrics may not ask tables of their own.
+A_RECORD = re.compile(rf"\b({'|'.join(RECORDS)})\b", re.IGNORECASE)
 # What a page says of itself with each request, and no answer depends on.
 OF_THE_PAGE = {"dashboard_page_id", "url_params"}
 DATASET = text(
     """
-    select tables.perm, tables.changed_on
+    select tables.perm, tables.changed_on, tables.table_name, tables.sql
     from tables
     join ab_user on ab_user.id = tables.created_by_fk and ab_user.username = :product
     where tables.id = :id
@@ -107,6 +111,21 @@ class Place:
     key: str
     seconds: int
     is_wanted_fresh: bool = False
+    is_of_data: bool = False
+
+    def kept(self) -> KeptAnswer | None:
+        """What is kept here."""
+        with self._snapshot():
+            found = self.cache.get(self.key)
+        return found if isinstance(found, KeptAnswer) else None
+
+    def keep(self, answer: KeptAnswer) -> None:
+        """Keep this here for as long as it is good."""
+        with self._snapshot():
+            self.cache.set(self.key, answer, timeout=self.seconds)
+
+    def _snapshot(self) -> AbstractContextManager[None]:
+        return of_data_alone() if self.is_of_data else nullcontext()
 
 
 _boards = SimpleCache(threshold=MOST_BOARDS)
@@ -138,7 +157,7 @@ def _keep(interface: type, name: str, place_of_request: Callable[[], Place | Non
         def anew() -> Response:
             response = answer(self, *arguments, **named)
             if response.status_code == 200 and response.is_json:
-                place.cache.set(place.key, KeptAnswer(response.get_data(), g.get("row_count")), timeout=place.seconds)
+                place.keep(KeptAnswer(response.get_data(), g.get("row_count")))
             return response
 
         if place.is_wanted_fresh:
@@ -153,8 +172,8 @@ def _keep(interface: type, name: str, place_of_request: Callable[[], Place | Non
 
 
 def _kept(place: Place) -> Response | None:
-    found = place.cache.get(place.key)
-    if not isinstance(found, KeptAnswer):
+    found = place.kept()
+    if found is None:
         return None
     g.row_count = found.row_count
     return Response(found.content, content_type="application/json; charset=utf-8")
@@ -196,8 +215,11 @@ def _place_of_chart() -> Place | None:
         return None
     is_wanted_fresh = bool(asked.get("force")) or request.args.get("force") == "true"
     # The snapshot as it is before asking: what is ready only after the next publish is no answer of that one.
-    key = _key(results_prefix(), _without_page(asked), facts)
-    return Place(cache_manager.data_cache, key, MOVING_SECONDS if _moves(asked) else CHART_SECONDS, is_wanted_fresh)
+    is_of_data = not (A_RECORD.search(json.dumps(asked)) or A_RECORD.search(json.dumps(facts, default=str)))
+    with of_data_alone() if is_of_data else nullcontext():
+        key = _key(results_prefix(), _without_page(asked), facts)
+    seconds = MOVING_SECONDS if _moves(asked) else CHART_SECONDS
+    return Place(cache_manager.data_cache, key, seconds, is_wanted_fresh, is_of_data)
 
 
 def _moves(asked: dict[str, Any]) -> bool:
@@ -230,7 +252,7 @@ def _facts_of_dataset(roles: dict[int, str], dataset_id: int) -> tuple[Any, ...]
     if dataset is None or len(set(_ask(MAY_ASK, roles=list(roles), dataset=dataset.perm))) < 2:
         return None
     rules = _ask(ROW_RULES, roles=list(roles), id=dataset_id).all()
-    return dataset_id, dataset.changed_on, [tuple(rule) for rule in rules]
+    return dataset_id, *dataset, [tuple(rule) for rule in rules]
 
 
 def _place_of_board() -> Place | None:

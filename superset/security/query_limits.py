@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -20,6 +21,7 @@ LONGEST_SECONDS = 30.0
 # So long an interrupted query may still take before it takes the process with it.
 GRACE_SECONDS = 15.0
 COULD_NOT_BE_STOPPED = 70
+LOOK_SECONDS = 0.1
 
 # Functions that reach into the server's process, whatever may be read: a log that is told to lie in a file ends the
 # process with the next statement, and the scans take addresses of its memory. No name can be written in another way,
@@ -42,6 +44,64 @@ def require_outside(statement: str) -> None:
     """Raise duckdb.PermissionException for a statement that names a function which reaches into this process."""
     if found := INTO_THE_PROCESS.search(statement):
         raise duckdb.PermissionException(f"The function {found[1] or found[2]} is switched off.")
+
+
+@dataclass(eq=False)
+class _Running:
+    """A statement or a fetch, and when it is due to end."""
+
+    connection: duckdb.DuckDBPyConnection
+    due: float
+    grace: float
+    is_interrupted: bool = False
+
+    def stop_when_due(self) -> None:
+        late = time.monotonic() - self.due
+        if late < 0:
+            return
+        if self.is_interrupted and late > self.grace:
+            logger.critical("A query could not be stopped %.0f s after it was due; this process ends.", late)
+            os._exit(COULD_NOT_BE_STOPPED)
+        self.is_interrupted = True
+        # More than once: an interrupt that comes between two of a script's statements stops neither.
+        self.connection.interrupt()
+
+
+class _Watch:
+    """One thread looks after all that runs in this process: a question has a dozen statements and fetches, and to start
+    a thread for each of them took a tenth of its time.
+    """
+
+    def __init__(self) -> None:
+        self._running: set[_Running] = set()
+        self._begins = threading.Event()
+        self._start = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def begin(self, statement: _Running) -> None:
+        self._running.add(statement)
+        self._begins.set()
+        # Not before: a process that is forked has no threads but the one that forked.
+        if self._thread is None:
+            with self._start:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._look, daemon=True)
+                    self._thread.start()
+
+    def end(self, statement: _Running) -> None:
+        self._running.discard(statement)
+
+    def _look(self) -> None:
+        while True:
+            self._begins.wait()
+            self._begins.clear()
+            while running := list(self._running):
+                for statement in running:
+                    statement.stop_when_due()
+                time.sleep(LOOK_SECONDS)
+
+
+_watch = _Watch()
 
 
 class LimitedConnection(ConnectionWrapper):
@@ -72,32 +132,19 @@ class LimitedConnection(ConnectionWrapper):
         """
         if self._left <= 0:
             raise self._stopped()
-        ended, interrupted, started = threading.Event(), threading.Event(), time.monotonic()
-        watch = threading.Thread(target=self._stop_when_due, args=(ended, interrupted, self._left), daemon=True)
-        watch.start()
+        started = time.monotonic()
+        statement = _Running(self._connection, started + self._left, self._grace)
+        _watch.begin(statement)
         try:
             yield
         except duckdb.Error:
             # Between two chunks of rows an interrupt shows as a result that is closed, not as an interrupt.
-            if not interrupted.is_set():
+            if not statement.is_interrupted:
                 raise
             raise self._stopped() from None
         finally:
-            ended.set()
+            _watch.end(statement)
             self._left -= time.monotonic() - started
-
-    def _stop_when_due(self, ended: threading.Event, interrupted: threading.Event, seconds: float) -> None:
-        if ended.wait(seconds):
-            return
-        interrupted.set()
-        due = time.monotonic() + self._grace
-        # More than once: an interrupt that comes between two of a script's statements stops neither.
-        while time.monotonic() < due:
-            self._connection.interrupt()
-            if ended.wait(0.2):
-                return
-        logger.critical("A query ran %.0f s and could not be stopped; this process ends.", seconds + self._grace)
-        os._exit(COULD_NOT_BE_STOPPED)
 
     def _stopped(self) -> duckdb.InterruptException:
         return duckdb.InterruptException(

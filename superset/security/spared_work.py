@@ -4,7 +4,13 @@ Each saves a part of what pages and charts' answers were measured to take; none 
 """
 
 import functools
+import pickle
 from typing import Any
+
+from tenancy import SCHEMA
+
+# Texts and addresses of which the outcome is kept in each process: all dashboards of some dozens of tenants.
+KEPT, LONGEST_KEPT = 4096, 10_000
 
 
 def install() -> None:
@@ -12,6 +18,9 @@ def install() -> None:
     _do_not_ask_git()
     _keep_engine_specs()
     _keep_reserved_words()
+    _know_the_schema()
+    _keep_addresses()
+    _keep_what_was_parsed()
     _average_as_pandas_does()
 
 
@@ -44,6 +53,42 @@ def _keep_reserved_words() -> None:
         self.reserved_words = words
 
     DuckDBIdentifierPreparer.__init__ = with_known_words
+
+
+def _know_the_schema() -> None:
+    """A tenant's tables all lie in one schema (tenancy.py). Every engine asks for it as it connects, and questions
+    about a dataset of SQL make two engines for nothing else: a fifth of their time.
+    """
+    from duckdb_engine import Dialect
+    from superset.db_engine_specs.duckdb import DuckDBEngineSpec
+
+    Dialect._get_default_schema_name = lambda self, connection: SCHEMA
+    DuckDBEngineSpec.get_default_schema = classmethod(lambda cls, database, catalog: SCHEMA)
+
+
+def _keep_addresses() -> None:
+    """The database's address is taken apart a dozen times for each question."""
+    from superset.models import core
+
+    if not hasattr(core.make_url_safe, "cache_info"):
+        core.make_url_safe = functools.lru_cache(KEPT)(core.make_url_safe)
+
+
+def _keep_what_was_parsed() -> None:
+    """A question is parsed again for every tenant and after each publish; whoever asks gets a copy to change."""
+    from superset.sql.parse import SQLStatement
+
+    parse = SQLStatement._parse
+    if hasattr(parse, "anew"):
+        return
+    # Twenty times smaller than what it stands for, and faster to make anew than that is to copy.
+    kept = functools.lru_cache(KEPT)(lambda script, engine: pickle.dumps(parse(script, engine)))
+
+    def parsed(script: str, engine: str) -> list[Any]:
+        return parse(script, engine) if len(script) > LONGEST_KEPT else pickle.loads(kept(script, engine))
+
+    parsed.anew = parse
+    SQLStatement._parse = staticmethod(parsed)
 
 
 def _average_as_pandas_does() -> None:

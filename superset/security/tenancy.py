@@ -8,8 +8,9 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,15 @@ ENGINE = {"memory_limit": "1GB", "threads": "2", "temp_directory": ""}
 KEPT_SECONDS = 600
 KEPT_BYTES = 64 * 2**20
 LOOK_THROUGH_SECONDS = 5
+# The one schema of each file, and so where a name without one is looked for.
+SCHEMA = "main"
 # By which table of a file its tenants are known.
 TENANTS_IN = {"snapshot": "dim_tenants", "records": "data_state"}
+# All tables of the records, which are written anew with each act and each run.
+RECORDS = (
+    "audit_events", "data_state", "loads", "quality_cases", "quality_findings", "quality_record", "quality_results",
+    "quality_verdicts", "rejected_rows_summary",
+)  # fmt: skip
 # read_only alone still lets SQL read any file of the server, attach others and write new ones.
 LOCK_DOWN = "set enable_external_access = false; set lock_configuration = true"
 
@@ -51,6 +59,10 @@ class Snapshot:
     path: Path | None
     records: Path | None
     version: str
+
+    def of_data(self) -> "Snapshot":
+        """The same without the records: its version stays when only they are written anew."""
+        return replace(self, records=None, version=_version(self.path))
 
 
 def tenant_of(roles: Iterable[str]) -> str:
@@ -171,6 +183,19 @@ def caller_snapshot() -> Snapshot:
     return found[tenant_id]
 
 
+@contextmanager
+def of_data_alone() -> Iterator[None]:
+    """Within, the caller's snapshot is that of its data, without the records; raises what `caller_snapshot` raises."""
+    from flask import g
+
+    snapshot = caller_snapshot()
+    g.snapshots[snapshot.tenant_id] = snapshot.of_data()
+    try:
+        yield
+    finally:
+        g.snapshots[snapshot.tenant_id] = snapshot
+
+
 def connection_to(snapshot: Snapshot) -> Any:
     """A connection to a tenant's files, read-only, locked down and limited; tables of both go by their names alone.
 
@@ -179,7 +204,7 @@ def connection_to(snapshot: Snapshot) -> Any:
     from query_limits import LimitedConnection, longest_seconds
 
     connection = _opened.connection_to(snapshot)
-    connection.execute(f"set search_path = '{','.join(f'{name}.main' for name in _files(snapshot))}'")
+    connection.execute(f"set search_path = '{','.join(f'{name}.{SCHEMA}' for name in _files(snapshot))}'")
     return LimitedConnection(connection, longest_seconds())
 
 
@@ -244,7 +269,7 @@ def _open(snapshot: Snapshot) -> Any:
     connection = duckdb.connect(config=ENGINE)
     for name, path in _files(snapshot).items():
         connection.execute(f"attach {_literal(path)} as {name} (read_only)")
-        _require_own(connection, f"{name}.main.{TENANTS_IN[name]}", snapshot.tenant_id)
+        _require_own(connection, f"{name}.{SCHEMA}.{TENANTS_IN[name]}", snapshot.tenant_id)
     # What one caller would write into memory, others would see.
     connection.execute(f"use {next(iter(_files(snapshot)))}; detach memory")
     connection.execute(LOCK_DOWN)
@@ -273,5 +298,6 @@ def route_to_own_snapshot(
     from sqlalchemy.pool import NullPool
 
     snapshot = caller_snapshot()
-    own = {"creator": lambda: connection_to(snapshot), "poolclass": NullPool}
+    # Nothing is to be rolled back of a connection that ends with its question.
+    own = {"creator": lambda: connection_to(snapshot), "poolclass": NullPool, "pool_reset_on_return": None}
     return uri.set(drivername="duckdb", database=":memory:", query={}), {**params, "connect_args": {}, **own}

@@ -32,8 +32,10 @@ def is_current(name: str) -> bool:
         return True
     tenant_id, _, rest = name.partition(".")
     try:
-        is_tenants = TENANT_ID.fullmatch(tenant_id) is not None
-        return is_tenants and rest.startswith(files_of(fleetmart_home(), tenant_id).version + ".")
+        if TENANT_ID.fullmatch(tenant_id) is None:
+            return False
+        seen = files_of(fleetmart_home(), tenant_id)
+        return any(rest.startswith(f"{one.version}.") for one in ([seen, seen.of_data()] if seen.path else [seen]))
     except NoData:
         return False
 
