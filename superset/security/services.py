@@ -91,8 +91,14 @@ def install() -> None:
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
+    from superset import db
+
     if "SUPERSET_RECORDS" not in os.environ:
         event.listen(Engine, "connect", _write_ahead)
+    # Superset tries each connection before use; a file is there, and PostgreSQL's are tried as the pool hands them out.
+    for listener in list(db.engine.dispatch.engine_connect):
+        if listener.__name__ == "ping_connection":
+            event.remove(db.engine, "engine_connect", listener)
 
 
 def _write_ahead(connection: Any, _: Any) -> None:

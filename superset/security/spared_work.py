@@ -5,18 +5,21 @@ Each saves a part of what pages and charts' answers were measured to take; none 
 
 import functools
 import pickle
+import time
 from typing import Any
 
 from tenancy import SCHEMA
 
 # Texts and addresses of which the outcome is kept in each process: all dashboards of some dozens of tenants.
 KEPT, LONGEST_KEPT = 4096, 10_000
+EXPIRY_SECONDS = 30
 
 
 def install() -> None:
     """Part of Superset's FLASK_APP_MUTATOR; once in a process, however many applications it makes."""
     _do_not_ask_git()
     _keep_engine_specs()
+    _expire_counts_seldom()
     _keep_reserved_words()
     _know_the_schema()
     _keep_addresses()
@@ -39,6 +42,26 @@ def _keep_engine_specs() -> None:
 
     if not hasattr(base.get_available_engine_specs, "cache_info"):
         base.get_available_engine_specs = functools.cache(base.get_available_engine_specs)
+
+
+def _expire_counts_seldom() -> None:
+    """Every request is counted, and started a thread to look for counts that have run out: a twentieth of its time. Who
+    asks for a count is told the right one all the same.
+    """
+    from limits.storage import MemoryStorage
+
+    schedule = MemoryStorage._MemoryStorage__schedule_expiry
+    if hasattr(schedule, "each_time"):
+        return
+
+    def seldom(self: Any) -> None:
+        now = time.monotonic()
+        if now - getattr(self, "looked_through", -EXPIRY_SECONDS) >= EXPIRY_SECONDS:
+            self.looked_through = now
+            schedule(self)
+
+    seldom.each_time = schedule
+    MemoryStorage._MemoryStorage__schedule_expiry = seldom
 
 
 def _keep_reserved_words() -> None:
