@@ -18,6 +18,7 @@ from queue import SimpleQueue
 import duckdb
 
 from expectations.gate import Verdict, changed_tenants, verdict_of
+from orchestration.answered_ahead import answered_ahead
 from orchestration.build import candidate_digest, latest_build
 from orchestration.errors import FleetmartError
 from orchestration.ledger import ledger, now, rows
@@ -321,11 +322,12 @@ def _show(
     settings: Settings, tenant_id: str, build_id: int, base: dict | None, parts: dict[str, int] | None = None
 ) -> Snapshot:
     """Make the new file what readers see, unless somebody holds the tenant back meanwhile, and record it."""
-    with swapping(settings):
+    partial = _partial(settings, tenant_id, build_id)
+    with answered_ahead(settings, partial), swapping(settings):
         if hold := held_back(settings, tenant_id):
-            _partial(settings, tenant_id, build_id).unlink()
+            partial.unlink()
             raise GateNotPassed(hold.why_not)
-        os.replace(_partial(settings, tenant_id, build_id), settings.serving / tenant_id / f"v{build_id}.duckdb")
+        os.replace(partial, settings.serving / tenant_id / f"v{build_id}.duckdb")
         point_to(settings, tenant_id, build_id)
         return _record(settings, tenant_id, build_id, base, parts or {})
 

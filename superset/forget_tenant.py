@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import questions
 from declared_roles import row_rules
 from import_files import OWNED
 from last_push import NOTES as LAST_PUSH
 from present_state import tenants_of
 from sqlalchemy import Column, ForeignKey, MetaData, Table, cast, delete, func, or_, select, update
 from sqlalchemy.types import String, Text
-from tenancy import ROLE_PREFIX
+from tenancy import ROLE_PREFIX, fleetmart_home
 from tenant_cache import RedisState
 
 # Who last changed a row is forgotten; the row is another's. So is one of these tables that is left without its maker.
@@ -54,6 +55,7 @@ def clean_up(tenant: str) -> None:
     from superset import db
 
     cache_manager.data_cache.cache.forget(tenant)
+    questions.forget(fleetmart_home(), tenant)
     for cache in (cache_manager.filter_state_cache, cache_manager.explore_form_data_cache):
         # In the records they went with the tenant's notes.
         if isinstance(cache.cache, RedisState):

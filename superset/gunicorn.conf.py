@@ -2,6 +2,7 @@
 
 import os
 import resource
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,6 +12,8 @@ import gunicorn.http.wsgi
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "security"))
 import services
+
+FOLDER = Path(__file__).resolve().parent
 
 # `fleetmart bench serve --server 2x8 --server 3x8` compares.
 workers = int(os.environ.get("FLEETMART_SERVER_WORKERS") or 2)
@@ -54,6 +57,15 @@ def _held() -> int:
     """Bytes that count towards the limit."""
     pages = int(Path("/proc/self/statm").read_text().split()[5])
     return pages * resource.getpagesize()
+
+
+def when_ready(server: Any) -> None:
+    """Start who answers ahead: bound to this process, and behind the workers, as those are who publish."""
+    bound = [sys.executable, "-P", str(FOLDER.parent / "orchestration" / "child.py"), str(os.getpid()), "9"]
+    subprocess.Popen(
+        [*bound, "nice", "-n", "10", sys.executable, str(FOLDER / "answer_ahead.py")],
+        env=os.environ | {"PYTHONPATH": str(FOLDER / "security")},
+    )
 
 
 def on_starting(server: Any) -> None:

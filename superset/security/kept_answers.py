@@ -22,8 +22,9 @@ from cachelib.simple import SimpleCache
 from flask import Flask, Response, g, request
 from in_turn import in_turn
 from own_records import ADMINISTRATOR, PRODUCT_ACCOUNT
+from questions import Question, note
 from sqlalchemy import bindparam, text
-from tenancy import RECORDS, NoData, current_user, fleetmart_home, of_data_alone, tenant_of_user
+from tenancy import RECORDS, NoData, caller_tenant, current_user, fleetmart_home, of_data_alone, tenant_of_user
 from tenant_cache import results_prefix
 
 # Of a snapshot that does not change the answer to a question about all of it or a fixed span does not either; "the last
@@ -105,13 +106,14 @@ class KeptAnswer:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a request's answer is kept, and whether the caller wants it made anew."""
+    """Where a request's answer is kept, whether the caller wants it made anew, and what to ask of the next snapshot."""
 
     cache: Any
     key: str
     seconds: int
     is_wanted_fresh: bool = False
     is_of_data: bool = False
+    question: tuple[str, str, Question] | None = None
 
     def kept(self) -> KeptAnswer | None:
         """What is kept here."""
@@ -162,6 +164,8 @@ def _keep(interface: type, name: str, place_of_request: Callable[[], Place | Non
 
         if place.is_wanted_fresh:
             return anew()
+        if place.question is not None:
+            note(fleetmart_home(), *place.question)
         if found := _kept(place):
             return found
         with in_turn(fleetmart_home() / "superset" / "answering", place.key):
@@ -219,7 +223,11 @@ def _place_of_chart() -> Place | None:
     with of_data_alone() if is_of_data else nullcontext():
         key = _key(results_prefix(), _without_page(asked), facts)
     seconds = MOVING_SECONDS if _moves(asked) else CHART_SECONDS
-    return Place(cache_manager.data_cache, key, seconds, is_wanted_fresh, is_of_data)
+    question = None
+    if is_of_data and seconds == CHART_SECONDS and not g.get("is_ahead"):
+        name = _key(_without_page(asked), facts)
+        question = caller_tenant(), name, Question(current_user().username, _without_page(asked))
+    return Place(cache_manager.data_cache, key, seconds, is_wanted_fresh, is_of_data, question)
 
 
 def _moves(asked: dict[str, Any]) -> bool:

@@ -22,6 +22,8 @@ ENGINE = {"memory_limit": "1GB", "threads": "2", "temp_directory": ""}
 KEPT_SECONDS = 600
 KEPT_BYTES = 64 * 2**20
 LOOK_THROUGH_SECONDS = 5
+# Links to a file that is about to be shown, and to one of which all that people ask was answered ahead.
+NEXT, ANSWERED = "next", "answered"
 # The one schema of each file, and so where a name without one is looked for.
 SCHEMA = "main"
 # By which table of a file its tenants are known.
@@ -116,12 +118,25 @@ def files_of(home: Path, tenant_id: str) -> Snapshot:
     Raises what `snapshot_of` raises, NothingPublished when there is neither.
     """
     folder = (home / "serving").resolve() / tenant_id
-    path = _current(folder, tenant_id)
-    records = _current(folder / "records", tenant_id)
+    path = _linked(folder, tenant_id)
+    records = _linked(folder / "records", tenant_id)
     files = [file for file in (path, records) if file]
     if not files:
         raise _nothing_published(tenant_id)
     return Snapshot(tenant_id, path, records, "-".join(map(_version, files)))
+
+
+def upcoming(home: Path, tenant_id: str) -> Snapshot | None:
+    """The snapshot that the tenant is about to be shown, with its records of now; None when there is none.
+
+    Raises UnknownCaller as `snapshot_of` does. What it is asked is kept under what will be its version.
+    """
+    folder = (home / "serving").resolve() / tenant_id
+    path = _linked(folder, tenant_id, NEXT) or _linked(folder, tenant_id, ANSWERED)
+    if path is None:
+        return None
+    records = _linked(folder / "records", tenant_id)
+    return Snapshot(tenant_id, path, records, "-".join(_version(file) for file in (path, records) if file))
 
 
 def _nothing_published(tenant_id: str) -> NothingPublished:
@@ -131,13 +146,13 @@ def _nothing_published(tenant_id: str) -> NothingPublished:
     )
 
 
-def _current(folder: Path, tenant_id: str) -> Path | None:
-    """The file that the folder's link leads to; None when there is none.
+def _linked(folder: Path, tenant_id: str, link: str = "current") -> Path | None:
+    """The file that this link of the folder leads to; None when there is none.
 
     The folder itself is not resolved: where it is a link to another tenant's, the file lies outside of it.
     """
     try:
-        path = (folder / "current").resolve(strict=True)
+        path = (folder / link).resolve(strict=True)
     except FileNotFoundError:
         return None
     if path.parent != folder or not path.is_file():
@@ -146,8 +161,10 @@ def _current(folder: Path, tenant_id: str) -> Path | None:
 
 
 def _version(path: Path) -> str:
+    """The same before and after the file gets its name: before, it is `.v7.duckdb.part`."""
     facts = path.stat()
-    return f"{path.stem}-{facts.st_ino:x}-{facts.st_mtime_ns:x}"
+    name = path.name.removeprefix(".").split(".")[0]
+    return f"{name}-{facts.st_ino:x}-{facts.st_mtime_ns:x}"
 
 
 def fleetmart_home() -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 
 from flask_caching.backends.filesystemcache import FileSystemCache
 from flask_caching.backends.rediscache import RedisCache
-from tenancy import TENANT_ID, NoData, caller_snapshot, caller_tenant, files_of, fleetmart_home
+from tenancy import TENANT_ID, NoData, caller_snapshot, caller_tenant, files_of, fleetmart_home, upcoming
 
 PRUNE_SECONDS = 60
 
@@ -27,15 +27,17 @@ def results_prefix() -> str:
 
 
 def is_current(name: str) -> bool:
-    """Whether a result's file is of its tenant's snapshot of now, or is being written."""
+    """Whether a result's file is of its tenant's snapshot of now or of the next, or is being written."""
     if name.endswith(FileSystemCache._fs_transaction_suffix):
         return True
     tenant_id, _, rest = name.partition(".")
     try:
         if TENANT_ID.fullmatch(tenant_id) is None:
             return False
-        seen = files_of(fleetmart_home(), tenant_id)
-        return any(rest.startswith(f"{one.version}.") for one in ([seen, seen.of_data()] if seen.path else [seen]))
+        home = fleetmart_home()
+        shown = [files_of(home, tenant_id), *filter(None, [upcoming(home, tenant_id)])]
+        data = [one.of_data() for one in shown if one.path]
+        return any(rest.startswith(f"{one.version}.") for one in shown + data)
     except NoData:
         return False
 
