@@ -11,10 +11,11 @@ from pathlib import Path
 
 from orchestration.settings import Settings
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.1
 # Links beside the tenant's file, by which the two tell each other: superset/security/tenancy.py.
 NEXT, ANSWERED = "next", "answered"
+LOCK = "answering-ahead.lock"
 
 
 @contextmanager
@@ -41,7 +42,7 @@ def _remove(links: list[Path]) -> None:
 def _is_somebody_there(settings: Settings) -> bool:
     """Whoever answers holds a lock as long as it lives."""
     try:
-        with (settings.home / "superset" / "answering-ahead.lock").open() as lock:
+        with (settings.home / "superset" / LOCK).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False

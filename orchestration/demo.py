@@ -44,7 +44,7 @@ load_from:
       location_name: orchestration.defs
 """
 # What the pipeline runs with where people look at the same time: it yields the processors to them.
-YIELDING = ["nice", "-n", "10"]
+YIELDING = ["nice", "-n", "19"]
 Report = Callable[[str], None]
 
 

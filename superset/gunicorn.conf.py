@@ -63,7 +63,7 @@ def when_ready(server: Any) -> None:
     """Start who answers ahead: bound to this process, and behind the workers, as those are who publish."""
     bound = [sys.executable, "-P", str(FOLDER.parent / "orchestration" / "child.py"), str(os.getpid()), "9"]
     subprocess.Popen(
-        [*bound, "nice", "-n", "10", sys.executable, str(FOLDER / "answer_ahead.py")],
+        [*bound, "nice", "-n", "19", sys.executable, str(FOLDER / "answer_ahead.py")],
         env=os.environ | {"PYTHONPATH": str(FOLDER / "security")},
     )
 

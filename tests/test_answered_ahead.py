@@ -1,0 +1,260 @@
+"""Answers made before a snapshot is shown: the new data's, for the same people, and nobody waits long for them."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from orchestration import answered_ahead as ahead
+from orchestration.serving import current_snapshot, point_to, swapping
+from orchestration.settings import Settings
+from tests.attacks.caller import Caller
+from tests.in_superset import SECURITY, require_success
+
+sys.path.insert(0, str(SECURITY))
+import questions
+import tenancy
+
+TENANT, OTHER, BUILD = "nyc-airports", "la-haute-borne", 999
+
+
+@pytest.fixture
+def settings(superset_url: str, fleetmart_home: Path) -> Settings:
+    """The demo's home, once somebody answers ahead there."""
+    settings, deadline = Settings(home=fleetmart_home), time.monotonic() + 120
+    while not ahead._is_somebody_there(settings):
+        assert time.monotonic() < deadline, "nobody answers ahead"
+        time.sleep(0.5)
+    return settings
+
+
+@pytest.fixture
+def person(superset_url: str, credentials: dict) -> Callable[[str], Caller]:
+    passwords = {user["username"]: user["password"] for user in credentials["users"]}
+    return lambda username: Caller(superset_url).log_in(username, passwords[username])
+
+
+@pytest.fixture
+def records(fleetmart_home: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(fleetmart_home / "superset" / "superset.db", timeout=60)) as connection:
+        yield connection
+
+
+@pytest.fixture
+def ask(records: sqlite3.Connection) -> Callable:
+    """Ask for the readings of each site, as nobody did before this test: rows, and when they were read."""
+    (dataset,) = records.execute("select id from tables where table_name = 'cube_readings_daily'").fetchone()
+    query, form = {"columns": ["site_name"], "metrics": ["readings"]}, {"asked_by": uuid.uuid4().hex}
+
+    def asked(caller: Caller, **more: bool) -> tuple[dict[str, int], datetime]:
+        (result,) = caller.chart(dataset, query, form_data=form, **more).json()["result"]
+        read_at = datetime.fromisoformat(result["queried_dttm"].replace("Z", "+00:00")).replace(tzinfo=UTC)
+        return {row["site_name"]: row["readings"] for row in result["data"]}, read_at
+
+    return asked
+
+
+@contextmanager
+def next_snapshot(settings: Settings, tenant_id: str) -> Iterator[Path]:
+    """A file that the tenant is about to be shown, with twice the readings; whatever is shown is put back."""
+    shown = current_snapshot(settings, tenant_id)
+    partial = shown.with_name(f".v{BUILD}.duckdb.part")
+    shutil.copy(shown, partial)
+    partial.chmod(0o600)
+    with duckdb.connect(str(partial)) as connection:
+        connection.execute("update cube_readings_daily set reading_count = 2 * reading_count")
+    try:
+        yield partial
+    finally:
+        with swapping(settings):
+            point_to(settings, tenant_id, int(shown.stem[1:]))
+        partial.unlink(missing_ok=True)
+        shown.with_name(f"v{BUILD}.duckdb").unlink(missing_ok=True)
+
+
+def show(settings: Settings, partial: Path) -> None:
+    with swapping(settings):
+        os.replace(partial, partial.with_name(f"v{BUILD}.duckdb"))
+        point_to(settings, partial.parent.name, BUILD)
+
+
+def test_a_question_of_late_is_answered_of_the_next_snapshot_before_it_is_shown(
+    settings: Settings, person: Callable, ask: Callable
+) -> None:
+    executive, steward, other = (person(f"{tenant}-{role}") for tenant, role in (
+        (TENANT, "executive"), (TENANT, "steward"), (OTHER, "executive")
+    ))  # fmt: skip
+    before, others = ask(executive), ask(other)
+    with next_snapshot(settings, TENANT) as partial:
+        events = _events(settings)
+        with ahead.answered_ahead(settings, partial):
+            # Superset tells seconds.
+            time.sleep(1.1)
+            shown_at = datetime.now(UTC).replace(microsecond=0)
+            assert ask(executive) == before, "the next snapshot was seen before it was shown"
+            show(settings, partial)
+        after = ask(executive)
+        assert after[0] == {site: 2 * readings for site, readings in before[0].items()}
+        assert after[1] < shown_at and ask(steward) == after
+        assert ask(executive, force=True)[0] == after[0]
+        # Nobody has looked but those who did.
+        assert _events(settings) == events + 4
+        assert ask(other) == others
+    assert ask(executive)[0] == before[0]
+    assert not list(partial.parent.glob("next")) + list(partial.parent.glob("answered"))
+
+
+def _events(settings: Settings) -> int:
+    with closing(sqlite3.connect(settings.home / "audit.sqlite")) as connection:
+        return connection.execute("select count(*) from events where act = 'query'").fetchone()[0]
+
+
+def test_nobody_is_asked_for_who_may_not_ask_any_more(
+    settings: Settings, person: Callable, ask: Callable, records: sqlite3.Connection
+) -> None:
+    executive, steward = person(f"{TENANT}-executive"), person(f"{TENANT}-steward")
+    ask(executive)
+    noted = set((settings.home / "superset" / questions.FOLDER / TENANT).glob("*.json"))
+    active = "update ab_user set active = ? where username = ?"
+    with records:
+        assert records.execute(active, (False, f"{TENANT}-executive")).rowcount == 1
+    try:
+        with next_snapshot(settings, TENANT) as partial:
+            with ahead.answered_ahead(settings, partial):
+                time.sleep(1.1)
+                shown_at = datetime.now(UTC).replace(microsecond=0)
+                show(settings, partial)
+            assert ask(steward)[1] >= shown_at
+    finally:
+        with records:
+            records.execute(active, (True, f"{TENANT}-executive"))
+    assert any(not file.exists() for file in noted), "what cannot be asked stays noted"
+
+
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A home without a server, in which nobody waits long."""
+    monkeypatch.setattr(ahead, "PATIENCE_SECONDS", 1.0)
+    (tmp_path / "superset").mkdir()
+    return Settings(home=tmp_path)
+
+
+HOLDS = (
+    "import fcntl, sys; file = open(sys.argv[1], 'a'); fcntl.flock(file, fcntl.LOCK_EX); "
+    "print('held', flush=True); sys.stdin.read()"
+)
+
+
+@pytest.mark.parametrize("end", ["is silent", "dies", "answers", "is not there"])
+def test_who_publishes_waits_for_whoever_answers_and_not_for_ever(alone: Settings, end: str, tmp_path: Path) -> None:
+    file, lock = tmp_path / ".v7.duckdb.part", tmp_path / "superset" / ahead.LOCK
+    holder = subprocess.Popen([sys.executable, "-c", HOLDS, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder.stdout.readline()
+    if end == "is not there":
+        holder.communicate()
+    acts = {"dies": holder.kill, "answers": lambda: (tmp_path / "next").rename(tmp_path / "answered")}
+    if end in acts:
+        threading.Timer(0.3, acts[end]).start()
+    began = time.monotonic()
+    with ahead.answered_ahead(alone, file):
+        waited = time.monotonic() - began
+        assert waited >= {"is silent": 1.0, "dies": 0.3, "answers": 0.3, "is not there": 0.0}[end]
+        assert end == "is silent" or waited < ahead.PATIENCE_SECONDS
+    assert not (tmp_path / "next").is_symlink() and not (tmp_path / "answered").is_symlink()
+    holder.kill()
+    holder.communicate()
+
+
+def test_a_publish_that_was_killed_while_it_waited_leaves_nothing_that_counts(alone: Settings, tmp_path: Path) -> None:
+    for name in ("next", "answered"):
+        (tmp_path / name).symlink_to(".v6.duckdb.part")
+    with ahead.answered_ahead(alone, tmp_path / ".v7.duckdb.part"):
+        assert not (tmp_path / "next").is_symlink() and not (tmp_path / "answered").is_symlink()
+
+
+def test_links_and_lock_have_the_names_that_the_server_knows() -> None:
+    assert (ahead.NEXT, ahead.ANSWERED) == (tenancy.NEXT, tenancy.ANSWERED)
+    assert f'LOCK = "{ahead.LOCK}"' in (SECURITY.parent / "answer_ahead.py").read_text()
+
+
+def test_the_next_snapshot_has_the_version_that_it_will_be_shown_as(tmp_path: Path) -> None:
+    folder = tmp_path / "serving" / "north"
+    folder.mkdir(parents=True)
+    partial = folder / ".v7.duckdb.part"
+    partial.write_text("north")
+    assert tenancy.upcoming(tmp_path, "north") is None
+    for name in ("next", "answered"):
+        (folder / name).symlink_to(partial.name)
+        upcoming = tenancy.upcoming(tmp_path, "north")
+        (folder / name).unlink()
+    partial.rename(folder / "v7.duckdb")
+    (folder / "current").symlink_to("v7.duckdb")
+    assert tenancy.snapshot_of(tmp_path, "north").version == upcoming.version
+
+
+def test_a_next_snapshot_of_another_tenant_is_refused(tmp_path: Path) -> None:
+    for tenant_id in ("north", "south"):
+        (tmp_path / "serving" / tenant_id).mkdir(parents=True)
+    (tmp_path / "serving" / "south" / ".v7.duckdb.part").write_text("south")
+    (tmp_path / "serving" / "north" / "next").symlink_to("../south/.v7.duckdb.part")
+    with pytest.raises(tenancy.UnknownCaller):
+        tenancy.upcoming(tmp_path, "north")
+
+
+KEPT = """
+import os
+from pathlib import Path
+import tenancy, tenant_cache
+home = tenancy.fleetmart_home()
+folder = home / "serving" / "north"
+(folder / "records").mkdir(parents=True)
+for file, link in (("v6.duckdb", "current"), (".v7.duckdb.part", "next"), ("records/v3.duckdb", "records/current")):
+    (folder / file).write_text("north")
+    (folder / link).symlink_to(Path(file).name)
+now, later = tenancy.snapshot_of(home, "north"), tenancy.upcoming(home, "north")
+versions = [now.version, now.of_data().version, later.version, later.of_data().version]
+assert len({*versions}) == 4
+assert all(tenant_cache.is_current(f"north.{version}.abc") for version in versions)
+(folder / "next").unlink()
+assert [tenant_cache.is_current(f"north.{version}.abc") for version in versions] == [True, True, False, False]
+assert not tenant_cache.is_current(f"south.{versions[0]}.abc")
+"""
+
+
+def test_what_was_answered_ahead_is_kept_until_it_is_shown(tmp_path: Path) -> None:
+    require_success(KEPT, FLEETMART_HOME=tmp_path)
+
+
+def test_questions_are_noted_once_and_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def names(tenant_id: str = "north") -> list[str]:
+        return [name for name, _ in questions.noted(tmp_path, tenant_id)]
+
+    for number, name in enumerate(("first", "second", "first")):
+        questions.note(tmp_path, "north", name, questions.Question(f"person-{number}", {"asked": name}))
+        time.sleep(0.02)
+    assert dict(questions.noted(tmp_path, "north")) == {
+        "first": questions.Question("person-0", {"asked": "first"}),
+        "second": questions.Question("person-1", {"asked": "second"}),
+    }
+    assert names() == ["first", "second"] and names("south") == []
+    questions.note(tmp_path, "north", "long", questions.Question("person", {"asked": "x" * questions.LONGEST}))
+    assert names() == ["first", "second"]
+    monkeypatch.setattr(questions, "MOST", 1)
+    assert names() == ["first"] == names()
+    old = time.time() - questions.ASKED_SECONDS - 1
+    os.utime(tmp_path / "superset" / questions.FOLDER / "north" / "first.json", (old, old))
+    assert names() == []
+    questions.note(tmp_path, "north", "third", questions.Question("person", {}))
+    questions.forget(tmp_path, "north")
+    assert names() == [] and not (tmp_path / "superset" / questions.FOLDER / "north").exists()
