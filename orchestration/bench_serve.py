@@ -223,7 +223,9 @@ the processors to the others, as it does under `fleetmart serve`. A page is all 
 of the server as it opens: the page, the dashboard's, its charts' and datasets' descriptions, the filters' choices and
 every chart, six at a time, also those further down that a browser asks for later; scripts, which browsers keep, are not
 among it. *Memory* is the most that the server's processes held together, what they share counted once. Whoever looks is
-an executive, an analyst or a steward of each tenant in turn; the first look at everything counts as well.
+an executive, an analyst or a steward of each tenant in turn; the first look at everything counts as well. What was asked
+of late is answered of each new snapshot before it is shown, by a process beside the server, which yields as the pipeline
+does and for which each publishing waits.
 
 *Plain Superset* is Superset as it comes on one shared DuckDB file with the rows of all tenants, row rules by role, and
 its file cache, in which results stay for a minute, since nothing tells it of new data. Its file stays as it is: whoever

@@ -60,7 +60,12 @@ def _held() -> int:
 
 
 def when_ready(server: Any) -> None:
-    """Start who answers ahead: bound to this process, and behind the workers, as those are who publish."""
+    """Start who answers ahead: bound to this process, and behind the workers, as those are who publish.
+
+    Only for a server of tenants: what `fleetmart bench serve` compares with is none.
+    """
+    if Path(os.environ.get("SUPERSET_CONFIG_PATH", "")) != FOLDER / "superset_config.py":
+        return
     bound = [sys.executable, "-P", str(FOLDER.parent / "orchestration" / "child.py"), str(os.getpid()), "9"]
     subprocess.Popen(
         [*bound, "nice", "-n", "19", sys.executable, str(FOLDER / "answer_ahead.py")],
