@@ -216,16 +216,16 @@ def table(size: Size, results: list[Served]) -> str:
     return f"""# Serving, measured
 
 `fleetmart bench serve`: {size.people} people, each of whom opens a page every {size.every:g} seconds for
-{size.minutes:g} minutes, over the dashboards of {size.tenants} tenants with {size.readings / 1e6:g} million readings in
-all, while the pipeline takes in a minute's readings of every device, builds, judges and publishes them once a minute
-(*slowest* is the whole of such a run). Server, people and pipeline share the machine; the pipeline yields
-the processors to the others, as it does under `fleetmart serve`. A page is all that a browser asks
-of the server as it opens: the page, the dashboard's, its charts' and datasets' descriptions, the filters' choices and
-every chart, six at a time, also those further down that a browser asks for later; scripts, which browsers keep, are not
-among it. *Memory* is the most that the server's processes held together, what they share counted once. Whoever looks is
-an executive, an analyst or a steward of each tenant in turn; the first look at everything counts as well. What was asked
-of late is answered of each new snapshot before it is shown, by a process beside the server, which yields as the pipeline
-does and for which each publishing waits.
+{size.minutes:g} minutes, over the dashboards of {size.tenants} tenants with {size.readings / 1e6:g} million readings
+in all, while the pipeline takes in a minute's readings of every device, builds, judges and publishes them once a
+minute (*slowest* is the whole of such a run). Server, people and pipeline share the machine; the pipeline yields the
+processors to the others, as it does under `fleetmart serve`. A page is all that a browser asks of the server as it
+opens: the page, the dashboard's, its charts' and datasets' descriptions, the filters' choices and every chart, six at
+a time, also those further down that a browser asks for later; scripts, which browsers keep, are not among it.
+*Memory* is the most that the server's processes held together, what they share counted once. Whoever looks is an
+executive, an analyst or a steward of each tenant in turn; the first look at everything counts as well. What was asked
+of late is answered of each new snapshot before it is shown, by a process beside the server, which yields as the
+pipeline does and for which each publishing waits.
 
 *Plain Superset* is Superset as it comes on one shared DuckDB file with the rows of all tenants, row rules by role, and
 its file cache, in which results stay for a minute, since nothing tells it of new data. Its file stays as it is: whoever
