@@ -6,13 +6,14 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -25,6 +26,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from orchestration.dbt_process import Dbt
 from orchestration.settings import ROOT, Settings
+from tests.attacks.caller import Caller
 
 if TYPE_CHECKING:
     from tests.production import Production
@@ -119,6 +121,20 @@ def superset_url(fleetmart_home: Path, portal_port: int) -> Iterator[str]:
     """The demo's home served, for tests that look and change nothing."""
     with served(fleetmart_home, FLEETMART_PORTAL_PORT=str(portal_port), FLEETMART_CORS_HOSTS=LISTED_SITE) as url:
         yield url
+
+
+@pytest.fixture
+def person(superset_url: str, credentials: dict) -> Callable[[str], Caller]:
+    """Logs in one of the demo's people, by name."""
+    passwords = {user["username"]: user["password"] for user in credentials["users"]}
+    return lambda username: Caller(superset_url).log_in(username, passwords[username])
+
+
+@pytest.fixture
+def records(fleetmart_home: Path) -> Iterator[sqlite3.Connection]:
+    """The demo's records of Superset, to be changed by hand and put back."""
+    with closing(sqlite3.connect(fleetmart_home / "superset" / "superset.db", timeout=60)) as connection:
+        yield connection
 
 
 @pytest.fixture

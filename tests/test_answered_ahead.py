@@ -40,18 +40,6 @@ def settings(superset_url: str, fleetmart_home: Path) -> Settings:
 
 
 @pytest.fixture
-def person(superset_url: str, credentials: dict) -> Callable[[str], Caller]:
-    passwords = {user["username"]: user["password"] for user in credentials["users"]}
-    return lambda username: Caller(superset_url).log_in(username, passwords[username])
-
-
-@pytest.fixture
-def records(fleetmart_home: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(fleetmart_home / "superset" / "superset.db", timeout=60)) as connection:
-        yield connection
-
-
-@pytest.fixture
 def ask(records: sqlite3.Connection) -> Callable:
     """Ask for the readings of each site, as nobody did before this test: rows, and when they were read."""
     (dataset,) = records.execute("select id from tables where table_name = 'cube_readings_daily'").fetchone()

@@ -8,9 +8,8 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -28,19 +27,6 @@ import tenancy
 
 TENANT, OTHER = "nyc-airports", "la-haute-borne"
 BOARD = "/api/v1/dashboard/reliability-and-cost"
-
-
-@pytest.fixture
-def person(superset_url: str, credentials: dict) -> Callable[[str], Caller]:
-    passwords = {user["username"]: user["password"] for user in credentials["users"]}
-    return lambda username: Caller(superset_url).log_in(username, passwords[username])
-
-
-@pytest.fixture
-def records(fleetmart_home: Path) -> Iterator[sqlite3.Connection]:
-    """Superset's records, to be changed by hand and put back."""
-    with closing(sqlite3.connect(fleetmart_home / "superset" / "superset.db", timeout=60)) as connection:
-        yield connection
 
 
 @pytest.fixture
