@@ -1,7 +1,9 @@
 """Answers made before a snapshot is shown: the new data's, for the same people, and nobody waits long for them."""
 
+import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from orchestration.serving import current_snapshot, point_to, swapping
 from orchestration.settings import Settings
 from tests.attacks.caller import Caller
 from tests.in_superset import SECURITY, require_success
+from tests.processes import processes_of, until
 
 sys.path.insert(0, str(SECURITY))
 import questions
@@ -132,10 +135,67 @@ def test_nobody_is_asked_for_who_may_not_ask_any_more(
     assert any(not file.exists() for file in noted), "what cannot be asked stays noted"
 
 
+def test_who_answers_ahead_is_started_again(settings: Settings) -> None:
+    (first,) = _who_answers(settings)
+    os.kill(first, signal.SIGKILL)
+    until(lambda: ahead._is_somebody_there(settings) and first not in _who_answers(settings))
+
+
+def _who_answers(settings: Settings) -> list[int]:
+    return [number for number, line in processes_of(settings.home).items() if line.endswith("answer_ahead.py answer ")]
+
+
+CHANGES_WITHIN = """
+import json, sqlite3, sys
+from tenancy import __file__ as file, fleetmart_home, snapshot_of
+sys.path.append(file.rsplit("/", 2)[0])
+import answer_ahead, questions
+from superset_session import superset_started
+tenant_id, username, changes = sys.argv[1:4]
+before, after = map(json.loads, sys.argv[4:])
+with superset_started(), answer_ahead._asking(snapshot_of(fleetmart_home(), tenant_id), username) as ask:
+    assert ask(questions.Question(username, before))
+    with sqlite3.connect(fleetmart_home() / "superset" / "superset.db", timeout=60) as records:
+        records.executescript(changes)
+    assert ask(questions.Question(username, after))
+"""
+
+
+def test_a_dataset_that_changes_while_it_is_asked_ahead_answers_as_it_is_then(
+    settings: Settings, person: Callable, records: sqlite3.Connection
+) -> None:
+    executive = f"{TENANT}-executive"
+    (dataset, changed_on) = records.execute(
+        "select id, changed_on from tables where table_name = 'cube_readings_daily'"
+    ).fetchone()
+
+    def asked() -> dict:
+        as_nobody_did = {"col": "site_name", "op": "NOT IN", "val": [uuid.uuid4().hex]}
+        query = {"columns": ["site_name"], "metrics": ["readings"], "filters": [as_nobody_did], "row_limit": 1000}
+        about = {"datasource": {"id": dataset, "type": "table"}, "form_data": {"slice_id": None}}
+        return about | {"queries": [query], "result_format": "json", "result_type": "full"}
+
+    def rows(question: dict) -> dict[str, int]:
+        (result,) = person(executive).post("/api/v1/chart/data", json=question).json()["result"]
+        return {row["site_name"]: row["readings"] for row in result["data"]}
+
+    before, after = asked(), asked()
+    expression = "update sql_metrics set expression = '{}' where metric_name = 'readings' and table_id = {};"
+    touched = "update tables set changed_on = '{}' where id = {};"
+    changes = expression.format("2 * sum(reading_count)", dataset) + touched.format("2026-01-01 00:00:00", dataset)
+    standing = expression.format("sum(reading_count)", dataset) + touched.format(changed_on, dataset)
+    arguments = [TENANT, executive, changes, json.dumps(before), json.dumps(after)]
+    try:
+        require_success(CHANGES_WITHIN, *arguments, FLEETMART_HOME=settings.home)
+        doubled = rows(after)
+    finally:
+        records.executescript(standing)
+    assert doubled == {site: 2 * readings for site, readings in rows(before).items()} != {}
+
+
 @pytest.fixture
-def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """A home without a server, in which nobody waits long."""
-    monkeypatch.setattr(ahead, "PATIENCE_SECONDS", 1.0)
+def alone(tmp_path: Path) -> Settings:
+    """A home without a server."""
     (tmp_path / "superset").mkdir()
     return Settings(home=tmp_path)
 
@@ -147,7 +207,11 @@ HOLDS = (
 
 
 @pytest.mark.parametrize("end", ["is silent", "dies", "answers", "is not there"])
-def test_who_publishes_waits_for_whoever_answers_and_not_for_ever(alone: Settings, end: str, tmp_path: Path) -> None:
+def test_who_publishes_waits_for_whoever_answers_and_not_for_ever(
+    alone: Settings, end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if end == "is silent":
+        monkeypatch.setattr(ahead, "PATIENCE_SECONDS", 1.0)
     file, lock = tmp_path / ".v7.duckdb.part", tmp_path / "superset" / ahead.LOCK
     holder = subprocess.Popen([sys.executable, "-c", HOLDS, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     holder.stdout.readline()

@@ -174,6 +174,28 @@ def test_a_right_that_was_taken_away_is_refused_at_once(
     assert ask(executive).status_code == executive.get(BOARD).status_code == 200
 
 
+def test_what_everybody_may_is_looked_up_each_time(superset_url: str, records: sqlite3.Connection) -> None:
+    visitor = Caller(superset_url)
+    assert visitor.get("/api/v1/chart/").status_code == 401
+    give = """
+        insert into ab_permission_view_role (permission_view_id, role_id)
+        select pair.id, r.id from ab_role r, ab_permission_view pair
+        join ab_permission p on p.id = pair.permission_id join ab_view_menu thing on thing.id = pair.view_menu_id
+        where r.name = 'Public' and p.name = 'can_read' and thing.name = 'Chart'
+    """
+    with records:
+        given = records.execute(give)
+        assert given.rowcount == 1
+    try:
+        answer = visitor.get("/api/v1/chart/")
+        assert answer.status_code == 200 and answer.json()["count"] == 0
+        assert visitor.get("/api/v1/dataset/").status_code == 401
+    finally:
+        with records:
+            records.execute("delete from ab_permission_view_role where id = ?", (given.lastrowid,))
+    assert visitor.get("/api/v1/chart/").status_code == 401
+
+
 @pytest.mark.parametrize("part", ["", "/charts", "/datasets"])
 def test_a_dashboard_that_is_limited_is_refused_at_once(
     person: Callable, records: sqlite3.Connection, part: str

@@ -3,12 +3,11 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from orchestration.settings import Settings
 from tests.conftest import FLEETMART, environment_of, run_fleetmart
+from tests.processes import processes_of, until
 from tests.soak_kills import soak
 from tests.state import assert_same, state_of
 
@@ -31,7 +30,8 @@ def test_a_demo_killed_outright_leaves_no_orphan_and_run_again_ends_in_the_same_
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    until(lambda: all(any(part in one for one in processes_of(home)) for part in ("-j everything", "provision.py")))
+    parts = ("-j everything", "provision.py")
+    until(lambda: all(any(part in one for one in processes_of(home).values()) for part in parts))
     time.sleep(4)
     demo.kill()
     demo.wait()
@@ -39,23 +39,6 @@ def test_a_demo_killed_outright_leaves_no_orphan_and_run_again_ends_in_the_same_
     done = run_fleetmart(home, "demo", "--no-serve", FLEETMART_LOCK_WAIT_SECONDS="60")
     assert done.returncode == 0, done.stderr[-3000:]
     assert_same(state_of(Settings(home=home)), state_of(Settings(home=fleetmart_home)))
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-
-def processes_of(home: Path) -> list[str]:
-    """What works on this home: the command lines of all processes that have it in their environment."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it ended while it was looked at
-            if f"FLEETMART_HOME={home}\0".encode() in (process / "environ").read_bytes():
-                found.append((process / "cmdline").read_text().replace("\0", " "))
-    return found
 
 
 def test_a_second_writer_waits_and_says_for_whom(tmp_path: Path) -> None:

@@ -20,6 +20,18 @@ HELD = text(
     """
 ).bindparams(bindparam("roles", expanding=True))
 
+PERMITTED_TO_ALL = text(
+    """
+    select permission.name, thing.name
+    from ab_role as role
+    join ab_permission_view_role as held on held.role_id = role.id
+    join ab_permission_view as pair on pair.id = held.permission_view_id
+    join ab_permission as permission on permission.id = pair.permission_id
+    join ab_view_menu as thing on thing.id = pair.view_menu_id
+    where role.name = :public
+    """
+)
+
 
 class AskedOnce:
     """Put before Superset's security manager; what is read is kept until the request ends, for exactly these roles: a
@@ -37,6 +49,15 @@ class AskedOnce:
         if not has_request_context():
             return super().exist_permission_on_roles(view_name, permission_name, role_ids)
         return any((permission_name, view_name) in permitted for permitted in self._permitted(role_ids).values())
+
+    def is_item_public(self, permission_name: str, view_name: str) -> bool:
+        """Whether everybody may do this, known or not; each interface asks for it before it asks who the caller is."""
+        if not has_request_context():
+            return super().is_item_public(permission_name, view_name)
+        if "permitted_to_all" not in g:
+            found = self.session.connection().execute(PERMITTED_TO_ALL, {"public": self.auth_role_public})
+            g.permitted_to_all = {tuple(pair) for pair in found}
+        return (permission_name, view_name) in g.permitted_to_all
 
     def find_roles_permission_view_menus(self, permission_name: str, role_ids: list[int]) -> list[Any]:
         """The things that one of these roles permits this on, each with the name by which the menu asks for it."""

@@ -255,12 +255,14 @@ def _is_plain(asked: dict[str, Any]) -> bool:
 
 
 def _facts_of_dataset(roles: dict[int, str], dataset_id: int) -> tuple[Any, ...] | None:
-    """The dataset and the row rules as they are now; None when the caller may not ask."""
+    """The dataset and the row rules as they are now; None when the caller may not ask, or they changed meanwhile."""
     dataset = _ask(DATASET, id=dataset_id, product=PRODUCT_ACCOUNT).first()
     if dataset is None or len(set(_ask(MAY_ASK, roles=list(roles), dataset=dataset.perm))) < 2:
         return None
     rules = _ask(ROW_RULES, roles=list(roles), id=dataset_id).all()
-    return dataset_id, *dataset, [tuple(rule) for rule in rules]
+    facts = dataset_id, *dataset, [tuple(rule) for rule in rules]
+    # Who answers ahead goes on with the dataset as it was first read, which is no answer once that has changed.
+    return facts if g.setdefault("facts_of_datasets", {}).setdefault(dataset_id, facts) == facts else None
 
 
 def _place_of_board() -> Place | None:
