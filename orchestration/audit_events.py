@@ -6,6 +6,10 @@ tenant's file it would be open to everybody of the tenant with SQL Lab, so it is
 
 import sqlite3
 from contextlib import closing
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
 
 from orchestration.settings import Settings
 
@@ -26,13 +30,59 @@ COLUMNS = {
 }
 
 
-def audit_events(settings: Settings) -> list[dict]:
-    """All events, the oldest first, `happened_at` in UTC; none before the dashboards were first served."""
+# The newest of them are published; the record itself has all.
+MOST_EVENTS, AT_ONCE = 1_000_000, 50_000
+
+
+def write_events(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, before: Path | None = None, most: int = MOST_EVENTS
+) -> None:
+    """Create the table, of the `most` newest events, `happened_at` in UTC; empty before dashboards were first served.
+
+    `before` is the file that was last published: what it holds is taken over, and only what came since is read.
+    """
+    columns = ", ".join(f"{name} {type_}" for name, type_ in COLUMNS.items())
+    connection.execute(f"create table {TABLE} ({columns})")
     path = settings.home / "audit.sqlite"
     if not path.exists():
-        return []
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as connection:
-        connection.row_factory = sqlite3.Row
-        found = connection.execute(f"select {', '.join(COLUMNS)} from events order by event_id")
-        # DuckDB takes the Z for a zone, and the column has none: it is UTC.
-        return [{**row, "happened_at": row["happened_at"].removesuffix("Z")} for row in map(dict, found)]
+        return
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as record:
+        newest = record.execute("select coalesce(max(event_id), 0) from events").fetchone()[0]
+        known = _take_over(connection, record, before, newest - most) if before else 0
+        events = record.execute(
+            f"select {', '.join(COLUMNS)} from events where event_id > ? and event_id <= ? order by event_id",
+            (max(known, newest - most), newest),
+        )
+        while rows := events.fetchmany(AT_ONCE):
+            _insert(connection, rows)
+
+
+def _take_over(connection: duckdb.DuckDBPyConnection, record: sqlite3.Connection, before: Path, beyond: int) -> int:
+    """Copy what `before` has of events after number `beyond`; the last one's number, 0 if it is of another record."""
+    connection.execute(f"attach '{str(before).replace(chr(39), chr(39) * 2)}' as before (read_only)")
+    held = connection.execute(
+        "select column_name from duckdb_columns() where database_name = 'before' and table_name = ?", [TABLE]
+    ).fetchall()
+    if [name for (name,) in held] != list(COLUMNS):
+        return 0
+    last = connection.execute(f"select max(event_id), arg_max(happened_at, event_id) from before.{TABLE}").fetchone()
+    found = record.execute("select happened_at from events where event_id = ?", last[:1]).fetchone()
+    if found is None or found[0] != f"{last[1]:%Y-%m-%dT%H:%M:%S.%fZ}":
+        return 0
+    connection.execute(f"insert into {TABLE} select * from before.{TABLE} where event_id > ?", [beyond])
+    return last[0]
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, rows: list[tuple]) -> None:
+    """SQLite's rows go over as texts and become what the columns are."""
+    values = zip(*rows, strict=True)
+    texts = {
+        name: pa.array([None if one is None else str(one) for one in column], pa.string())
+        for name, column in zip(COLUMNS, values, strict=True)
+    }
+    connection.register("new_events", pa.table(texts))
+    # DuckDB takes the Z for a zone, and the column has none: it is UTC.
+    casts = [f"cast(rtrim({name}, 'Z') as {type_})" if type_ == "timestamp" else f"cast({name} as {type_})"
+             for name, type_ in COLUMNS.items()]  # fmt: skip
+    connection.execute(f"insert into {TABLE} select {', '.join(casts)} from new_events")
+    connection.unregister("new_events")

@@ -156,8 +156,7 @@ def _write(settings: Settings, tenant_id: str, tables: dict[str, dict[str, Any]]
             _create(connection, table, columns_of(node), found)
             describe(connection, table, node["description"], descriptions_of(node))
         if tenant_id == OPERATOR:
-            found = audit_events.audit_events(settings)
-            _create(connection, audit_events.TABLE, audit_events.COLUMNS, found)
+            audit_events.write_events(connection, settings, before=versions[-1] if versions else None)
         connection.commit()
     partial.chmod(0o440)
     os.replace(partial, folder / name)

@@ -50,10 +50,12 @@ def clean_up(tenant: str) -> None:
 
     Only once the removal is committed.
     """
+    from embed_keys import forget_key
     from superset.extensions import cache_manager
 
     from superset import db
 
+    forget_key(fleetmart_home(), tenant)
     cache_manager.data_cache.cache.forget(tenant)
     questions.forget(fleetmart_home(), tenant)
     for cache in (cache_manager.filter_state_cache, cache_manager.explore_form_data_cache):

@@ -33,12 +33,11 @@ TENANT, OTHER, BUILD = "nyc-airports", "la-haute-borne", 999
 
 
 @pytest.fixture
-def settings(superset_url: str, fleetmart_home: Path) -> Settings:
-    """The demo's home, once somebody answers ahead there."""
-    settings, deadline = Settings(home=fleetmart_home), time.monotonic() + 120
-    while not ahead._is_somebody_there(settings):
-        assert time.monotonic() < deadline, "nobody answers ahead"
-        time.sleep(0.5)
+def settings(superset_url: str, fleetmart_home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The demo's home, once somebody answers ahead there; who does yields to all else, and is waited for."""
+    monkeypatch.setattr(ahead, "PATIENCE_SECONDS", 600)
+    settings = Settings(home=fleetmart_home)
+    until(lambda: ahead._is_somebody_there(settings))
     return settings
 
 
@@ -217,10 +216,15 @@ def test_who_publishes_waits_for_whoever_answers_and_not_for_ever(
     holder.stdout.readline()
     if end == "is not there":
         holder.communicate()
-    acts = {"dies": holder.kill, "answers": lambda: (tmp_path / "next").rename(tmp_path / "answered")}
+
+    def answers() -> None:
+        until((tmp_path / "next").is_symlink)
+        (tmp_path / "next").rename(tmp_path / "answered")
+
+    acts = {"dies": holder.kill, "answers": answers}
+    began = time.monotonic()
     if end in acts:
         threading.Timer(0.3, acts[end]).start()
-    began = time.monotonic()
     with ahead.answered_ahead(alone, file):
         waited = time.monotonic() - began
         assert waited >= {"is silent": 1.0, "dies": 0.3, "answers": 0.3, "is not there": 0.0}[end]

@@ -2,16 +2,20 @@
 
 import csv
 import io
+import json
 import sqlite3
 import sys
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import pytest
 import requests
 
-from orchestration.audit_events import audit_events
+from orchestration import audit_events
+from orchestration.audit_events import COLUMNS, write_events
 from orchestration.settings import ROOT, Settings
 from tests.attacks.caller import Caller
 from tests.attacks.judge import judges
@@ -46,6 +50,7 @@ def test_what_is_more_than_a_look_is_on_the_disk_at_once(tmp_path: Path, act: st
 
 
 def test_a_tenant_finds_its_own_events_by_day_person_and_act(tmp_path: Path) -> None:
+    today = str(datetime.now(UTC).date())
     for tenant_id, username, act in (
         ("north", "a", "open"),
         ("north", "b", "export"),
@@ -57,21 +62,52 @@ def test_a_tenant_finds_its_own_events_by_day_person_and_act(tmp_path: Path) -> 
     assert len(audit_record.found(tmp_path, None)) == 4
     assert [row["username"] for row in audit_record.found(tmp_path, "north", act="export")] == ["b"]
     assert [row["username"] for row in audit_record.found(tmp_path, "north", username="a")] == ["a"]
-    today = str(datetime.now(UTC).date())
     assert len(audit_record.found(tmp_path, None, since=today)) == 4
     assert not audit_record.found(tmp_path, None, before=today)
     first = audit_record.found(tmp_path, None)[-1]["event_id"]
     assert [row["event_id"] for row in audit_record.found(tmp_path, None, below=first + 1)] == [first]
 
 
+def published(path: Path, home: Path, **more: Any) -> list[dict]:
+    """What a file that is written now holds of the record."""
+    with duckdb.connect(str(path)) as connection:
+        write_events(connection, Settings(home=home), **more)
+        return connection.sql("from audit_events order by event_id").fetchdf().to_dict("records")
+
+
 def test_the_operators_table_holds_every_event_in_utc(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path)
-    assert audit_events(settings) == []
+    assert published(tmp_path / "v1.duckdb", tmp_path) == []
     audit_record.append(tmp_path, Event("query", "done", "north", "a", row_count=3))
-    (event,) = audit_events(settings)
+    (event,) = published(tmp_path / "v2.duckdb", tmp_path)
+    assert list(event) == list(COLUMNS)
     assert (event["tenant_id"], event["act"], event["row_count"]) == ("north", "query", 3)
-    happened = datetime.fromisoformat(event["happened_at"]).replace(tzinfo=UTC)
-    assert abs((datetime.now(UTC) - happened).total_seconds()) < 3600
+    assert abs((datetime.now(UTC) - event["happened_at"].replace(tzinfo=UTC)).total_seconds()) < 3600
+
+
+def test_the_operators_table_goes_on_from_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    insert = audit_events._insert
+    monkeypatch.setattr(audit_events, "_insert", lambda to, rows: read.append(len(rows)) or insert(to, rows))
+
+    def written(name: str, **more: Any) -> list[str]:
+        return [event["username"] for event in published(tmp_path / name, tmp_path, **more)]
+
+    def happen(*usernames: str) -> None:
+        for username in usernames:
+            audit_record.append(tmp_path, Event("open", "done", "north", username))
+
+    happen("a", "b", "c")
+    assert written("v1.duckdb") == ["a", "b", "c"]
+    happen("d", "e")
+    assert written("v2.duckdb", before=tmp_path / "v1.duckdb") == ["a", "b", "c", "d", "e"]
+    assert written("v3.duckdb", before=tmp_path / "v2.duckdb", most=2) == ["d", "e"]
+    assert written("v4.duckdb", most=4) == ["b", "c", "d", "e"]
+    assert read == [3, 2, 4]
+    # Whoever moves the record away gets a new one, which counts from the start.
+    for file in tmp_path.glob("audit.sqlite*"):
+        file.unlink()
+    happen("f")
+    assert written("v5.duckdb", before=tmp_path / "v2.duckdb") == ["f"]
 
 
 def caller(url: str, credentials: dict, username: str) -> Caller:
@@ -99,6 +135,7 @@ def test_each_act_is_taken_down_once_with_who_and_how_much_and_no_data(
     datasets = analyst.get("/api/v1/dataset/?q=(page_size:100)").json()["result"]
     cube = next(row["id"] for row in datasets if row["table_name"] == "cube_readings_daily")
     assert analyst.get("/superset/dashboard/fleet-overview/").status_code == 200
+    assert analyst.get("/api/v1/dashboard/fleet-overview").status_code == 200
     for _ in range(2):
         assert analyst.chart(cube, ROWS).json()["result"][0]["rowcount"] == 3
     assert analyst.chart(cube, ROWS, result_format="xlsx").status_code == 200
@@ -125,6 +162,28 @@ def test_each_act_is_taken_down_once_with_who_and_how_much_and_no_data(
     digests = [row["statement_digest"] for row in taken if row["object_type"] == "statement"]
     assert len(set(digests)) == 2 and all(len(digest) == 64 for digest in digests)
     assert "secret word" not in (fleetmart_home / "audit.sqlite").read_bytes().decode("latin-1")
+
+
+def test_pictures_that_a_page_takes_are_exports(
+    superset_url: str, credentials: dict, fleetmart_home: Path, before: int
+) -> None:
+    name = f"{TENANT}-executive"
+    executive = caller(superset_url, credentials, name)
+    told = [
+        {"event_name": "load_chart", "source_id": 1},
+        {"event_name": "dashboard_download_as_pdf", "source": "dashboard", "source_id": 7},
+        {"event_name": "chart_download_as_image", "source": "dashboard", "source_id": 7, "chartId": 9},
+        "nothing of a page's",
+    ]
+    for events_of_page in (json.dumps(told), json.dumps({"event_name": "x"}), "7", "no JSON"):
+        executive.session.post(
+            f"{superset_url}/superset/log/?explode=events", data={"events": events_of_page}, timeout=30
+        )
+    taken = events(fleetmart_home, before, username=name, act="export")
+    assert [(row["object_type"], row["object"], row["result"]) for row in taken] == [
+        ("dashboard", "7", "done"),
+        ("chart", "9", "done"),
+    ]
 
 
 def test_a_log_in_that_failed_is_taken_down_and_no_word_of_an_unknown_name(

@@ -79,7 +79,7 @@ def test_what_is_refused_is_an_error(superset_url: str, credentials: dict) -> No
     user = analyst(credentials, TENANTS[0])
     person = Person(superset_url, user["username"], user["password"], watched)
     person.boards = ["there-is-no-such-page"]
-    watch([person], seconds=0.1, every=1)
+    watch([person], seconds=5, every=60)
     assert watched.pages == [] and "there-is-no-such-page" in watched.errors[0]
 
 

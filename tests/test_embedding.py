@@ -78,14 +78,14 @@ def guest_of(superset_url: str, keys: dict[str, str]) -> Callable[..., Guest]:
     return make
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def guest(guest_of: Callable[..., Guest]) -> Guest:
     return guest_of(TENANT)
 
 
 @pytest.fixture(scope="module")
-def board(guest: Guest) -> dict[str, Any]:
-    return guest.board(BOARD)
+def board(guest_of: Callable[..., Guest]) -> dict[str, Any]:
+    return guest_of(TENANT).board(BOARD)
 
 
 def chart_query(board: dict[str, Any], title: str, **changed: Any) -> dict[str, Any]:

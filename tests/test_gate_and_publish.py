@@ -176,21 +176,21 @@ def test_a_tenants_metrics_and_dates_are_its_own(demo_settings: Settings) -> Non
         "select * from read_csv('/etc/passwd')",
         "select * from glob('/*')",
         "attach '{other}' as other",
-        "copy (select 1) to '/tmp/fleetmart-escaped.csv'",
+        "copy (select 1) to '{escaped}'",
         "create table t as select 1",
         "delete from fct_readings",
         "set enable_external_access = true",
         "set lock_configuration = false",
         "install httpfs",
         "load httpfs",
-        "export database '/tmp/fleetmart-escaped'",
+        "export database '{escaped}'",
     ],
 )
-def test_a_snapshot_is_read_only_and_locked_down(statement: str, demo_settings: Settings) -> None:
+def test_a_snapshot_is_read_only_and_locked_down(statement: str, demo_settings: Settings, tmp_path: Path) -> None:
     other = current_snapshot(demo_settings, "nyc-airports")
     with pytest.raises(FleetmartError, match="query failed"):
-        query(demo_settings, statement.format(other=other), "la-haute-borne")
-    assert not Path("/tmp/fleetmart-escaped.csv").exists()
+        query(demo_settings, statement.format(other=other, escaped=tmp_path / "escaped"), "la-haute-borne")
+    assert not (tmp_path / "escaped").exists()
 
 
 def test_snapshots_are_immutable_files_swapped_by_a_link(demo_settings: Settings) -> None:

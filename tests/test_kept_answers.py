@@ -222,6 +222,7 @@ def test_a_new_snapshot_is_asked_at_once(person: Callable, ask: Callable, fleetm
     assert ask(executive).content == first.content
     file = (fleetmart_home / "serving" / TENANT / "current").resolve()
     facts = file.stat()
+    in_another_second()
     file.touch()
     try:
         anew = ask(executive)

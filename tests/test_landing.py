@@ -46,7 +46,7 @@ def accounts(settings: Settings) -> list[tuple]:
 
 
 def test_a_file_being_written_is_left_until_it_lies_still(small: Callable[..., Settings]) -> None:
-    settings = small().model_copy(update={"settle_seconds": 1.0})
+    settings = small().model_copy(update={"settle_seconds": 3.0})
     path = put(settings, "growing.csv", DAY[:2])
     put(settings, "hidden.csv.part", DAY)
     put(settings, ".hidden.csv", DAY)

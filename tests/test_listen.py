@@ -321,7 +321,7 @@ def test_a_listener_killed_at_random_loses_nothing_and_doubles_nothing(
 def test_a_listener_killed_before_a_step_of_its_batch_lands_it_once(
     step: str, home: Settings, broker: Broker, start: Callable[..., Listening]
 ) -> None:
-    declare(home, broker)
+    declare(home, broker, "batch_seconds: 60, batch_messages: 52")
     start().connected().stop()
     broker.publish([reading_of(0)] * 3 + [reading_of(number) for number in range(1, 50)])
     dying = [sys.executable, "-c", DYING.format(step=DIES_BEFORE[step])]
@@ -329,6 +329,7 @@ def test_a_listener_killed_before_a_step_of_its_batch_lands_it_once(
     # a load takes away what landed: only the journal knows it now
     readings = load_waiting(home).readings
     assert (readings > 0) == (step == "the acknowledgement")
+    declare(home, broker)
     listening = start().connected()
     broker.publish([reading_of(50)])
     wait_until(lambda: powers(home)[50] == 1, listening.said)

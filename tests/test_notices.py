@@ -296,7 +296,7 @@ def test_a_silent_source_is_told_and_mended_when_a_file_has_come(
     run_waiting(settings)
     assert watch(settings) == [], "its data is of 2014, but it came just now"
     received = rows(settings, "select max(received_at) as at from loads")[0]["at"]
-    tomorrow = f"2999{received[4:]}"
+    tomorrow = f"2400{received[4:]}"
     later(monkeypatch, tomorrow)
     (case,) = watch(settings)
     assert (case["expectation"], case["severity"]) == ("arrival.silent_source.lhb_meter", "warning")

@@ -174,9 +174,9 @@ sessions.LONGEST = sessions.timedelta(seconds=-1)
 assert person.get("/me").text == "nobody"
 """,
     "a_session_that_rests_too_long_ends": """
-sessions.IDLE = sessions.timedelta(seconds=1)
+sessions.IDLE = sessions.timedelta(seconds=2)
 person = logged_in()
-sessions.time.sleep(2.1)
+sessions.time.sleep(3.1)
 assert person.get("/me").text == "nobody"
 """,
     "using_it_keeps_a_session_going": """

@@ -27,7 +27,6 @@ from tests.test_gate_and_publish import METER, WEATHER, take_in
 
 WIND, WEATHER_TENANT = "la-haute-borne", "nyc-airports"
 LAST_DAY = "select max(day)::varchar from cube_fleet_daily"
-TODAY = datetime.now(UTC).date()
 
 
 def spoiled(path: Path, folder: Path) -> Path:
@@ -113,10 +112,10 @@ def test_a_case_is_worked_on_with_a_comment_and_says_by_whom(withheld: Settings)
 def test_a_waiver_lets_publishing_go_on_is_shown_and_counted_and_expires(
     withheld: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    case = the_case(withheld)
+    case, today = the_case(withheld), datetime.now(UTC).date()
     with pytest.raises(WrongUse, match="is over"):
-        waive(withheld, case["case_id"], "Ada", "Late.", until=TODAY - timedelta(days=1))
-    waive(withheld, case["case_id"], "Ada", "The words are harmless.", until=TODAY)
+        waive(withheld, case["case_id"], "Ada", "Late.", until=today - timedelta(days=1))
+    waive(withheld, case["case_id"], "Ada", "The words are harmless.", until=today)
     published = publish_what_may(withheld)
     assert [one.tenant_id for one in published.snapshots] == [WIND, "operator"] and published.withheld == []
     assert query(withheld, LAST_DAY, WIND).rows == query(withheld, LAST_DAY).rows != [("2014-04-01",)]
@@ -125,17 +124,17 @@ def test_a_waiver_lets_publishing_go_on_is_shown_and_counted_and_expires(
 
     build_id = rows(withheld, "select max(build_id) as build_id from builds")[0]["build_id"]
     with ledger(withheld) as connection:  # as after midnight
-        connection.execute("update quality_waivers set until = ?", (str(TODAY - timedelta(days=1)),))
+        connection.execute("update quality_waivers set until = ?", (str(today - timedelta(days=1)),))
     with pytest.raises(GateNotPassed, match="values are taken in"):
         publish(withheld, WIND, build_id)
     with ledger(withheld) as connection:
-        connection.execute("update quality_waivers set until = ?", (str(TODAY),))
+        connection.execute("update quality_waivers set until = ?", (str(today),))
         connection.execute(
             "insert into quality_record (recorded_at, tenant_id, who, action, why) values (?, ?, 'gate', 'x', 'x')",
-            (f"{TODAY + timedelta(days=1)} 00:00:01", WIND),
+            (f"{today + timedelta(days=1)} 00:00:01", WIND),
         )
     # the record has seen tomorrow: a clock that stands at today was set back
-    assert ledger_module.now()[:10] == str(TODAY)
+    assert ledger_module.now()[:10] == str(today)
     with pytest.raises(GateNotPassed, match="values are taken in"):
         publish(withheld, WIND, build_id)
 

@@ -274,11 +274,13 @@ def test_a_removed_tenant_leaves_no_trace(pushed: Pushed) -> None:
     for path in (pushed.home / "superset").rglob("*"):
         assert NEW not in path.name and (path.is_dir() or NEW.encode() not in path.read_bytes()), path
     assert not list((pushed.home / "serving" / NEW).rglob("current"))
+    assert NEW not in (pushed.home / "embed-keys.json").read_text()
     assert pushed.answer("superset", "diff")["differences"] == []
 
 
 def _live_in(pushed: Pushed) -> None:
     """What a tenant's people leave behind: charts, dashboards, queries, favourites, history, settings, cached rows."""
+    assert pushed.answer("embed-key", "--tenant", NEW)["key"]
     person = pushed.ask("select id from ab_user where username = ?", f"{NEW}-analyst")[0]
     chart = pushed.copy_of("slices", pushed.chart("Availability"), slice_name=f"Gusts of {NEW}", created_by_fk=person)
     overview = pushed.ask("select id from dashboards where slug = 'fleet-overview'")[0]

@@ -26,11 +26,12 @@ from white_label import message_page
 
 logger = logging.getLogger(__name__)
 
-# What opens a page: its rule, the kind of thing, and which part of the address names it.
+# What opens a page: its rule, the kind of thing, and which part of the address names it. Dashboards, charts and SQL Lab
+# by what their pages ask for first: who goes to one by a link of another page loads nothing else.
 OPENS = {
-    "/superset/dashboard/<dashboard_id_or_slug>/": ("dashboard", "dashboard_id_or_slug"),
-    "/explore/": ("chart", "slice_id"),
-    "/sqllab/": ("page", None),
+    "/api/v1/dashboard/<id_or_slug>": ("dashboard", "id_or_slug"),
+    "/api/v1/explore/": ("chart", "slice_id"),
+    "/api/v1/sqllab/": ("page", None),
     "/quality/": ("page", None),
     "/data-docs/": ("page", None),
     "/audit/": ("page", None),
@@ -48,6 +49,13 @@ QUERIES = (
 EMBEDS = ("/api/v1/security/guest_token/", "/embed/token", "/embedded/")
 # What takes data out even when it is refused, and so has no file to be known by.
 EXPORTS = re.compile(r"/export(_streaming)?/|/exports?/|\.csv$")
+# Pictures are drawn in the browser of what it shows, and told here by the page afterwards.
+TOLD_BY_PAGES, MOST_TOLD = "/superset/log/", 20
+DRAWN = {
+    "dashboard_download_as_pdf": ("dashboard", "source_id"),
+    "dashboard_download_as_image": ("dashboard", "source_id"),
+    "chart_download_as_image": ("chart", "chartId"),
+}
 # What people make and share; what a page keeps of itself is none of it.
 MADE = re.compile(
     r"/(?:api/v1/)?(assets|chart|dashboard|database|dataset|people|report|rowlevelsecurity|saved_query|security|theme)/"
@@ -72,6 +80,8 @@ def install(app: Flask) -> None:
 
     @app.after_request
     def take_down(response: Response) -> Response:
+        for drawn in _drawn(response):
+            _write(drawn)
         event = _log_in_of(response) or _event_of(response)
         if event is None or _write(event) or event.act not in WITHHELD or event.result != "done":
             return response
@@ -108,6 +118,22 @@ def _log_in_of(response: Response) -> Event | None:
         return None
     # A name that nobody has may be a password, typed into the wrong field.
     return _of(person, Event("log in", "refused" if response.status_code == 429 else "failed"))
+
+
+def _drawn(response: Response) -> list[Event]:
+    """Pictures of a dashboard or chart that the page says were taken."""
+    if request.path != TOLD_BY_PAGES or response.status_code != 200 or not _is_known(current_user()):
+        return []
+    try:
+        told = list(json.loads(request.form.get("events", "[]")))
+    except (TypeError, ValueError):
+        return []
+    found = [one for one in told if isinstance(one, dict) and str(one.get("event_name")) in DRAWN]
+    events = []
+    for one in found[:MOST_TOLD]:
+        kind, number = DRAWN[one["event_name"]]
+        events.append(_of(current_user(), Event("export", "done", object_type=kind, object=str(one.get(number)))))
+    return events
 
 
 def _event_of(response: Response) -> Event | None:

@@ -222,7 +222,7 @@ def connection_to(snapshot: Snapshot) -> Any:
 
     connection = _opened.connection_to(snapshot)
     connection.execute(f"set search_path = '{','.join(f'{name}.{SCHEMA}' for name in _files(snapshot))}'")
-    return LimitedConnection(connection, longest_seconds())
+    return LimitedConnection(connection, snapshot.tenant_id, longest_seconds())
 
 
 class _Opened:

@@ -150,7 +150,7 @@ def test_colours_are_drawn_as_they_were_checked(
     assert page.title() == dressed.brand.name
     logo = page.locator("#main-menu img, header img, nav img").first
     expect(logo).to_have_attribute("src", re.compile(f"^/brand/{dressed.key}/{dressed.digest}/logo"))
-    assert logo.evaluate("image => image.complete && image.naturalWidth > 0")
+    assert logo.evaluate("image => image.decode().then(() => image.naturalWidth > 0)")
     page.goto("/no/such/page")
     expect(page.locator("a.button")).to_have_css("background-color", rgb(primary))
     expect(page.locator("body")).to_have_css("background-color", rgb(colors.canvas))
