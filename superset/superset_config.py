@@ -26,6 +26,7 @@ import embed_pages  # noqa: E402
 import embed_tokens  # noqa: E402
 import exports  # noqa: E402
 import faces  # noqa: E402
+import first_asked  # noqa: E402
 import framed_tenant  # noqa: E402
 import guests  # noqa: E402
 import kept_answers  # noqa: E402
@@ -85,6 +86,7 @@ def FLASK_APP_MUTATOR(app: Flask) -> None:
     own_queries.install(app)
     closed_pages.install(app)
     services.install()
+    first_asked.install()
     spared_work.install()
     shared_colors.install(app)
     kept_answers.install(app)

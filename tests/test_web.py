@@ -14,9 +14,35 @@ import requests
 from orchestration.settings import ROOT
 from tests.attacks.caller import Caller
 from tests.conftest import LISTED_SITE, environment_of
-from tests.in_superset import SECURITY, SUPERSET_PYTHON, in_superset
+from tests.in_superset import SECURITY, SUPERSET_PYTHON, in_superset, require_success
 
 PASSWORD, NEW_PASSWORD = "Nine-Quiet-Turbines", "Ten-Quiet-Turbines"
+
+
+AT_FIRST = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from tenancy import __file__ as file
+sys.path.append(file.rsplit("/", 2)[0])
+from superset_session import superset_started
+with superset_started():
+    from superset.extensions import celery_app
+    assert celery_app.finalized
+    from superset.errors import ISSUE_CODES
+    from superset.sql_lab import get_sql_results
+    together = Barrier(16)
+    def ask(number):
+        together.wait()
+        get_sql_results.push_request()
+    with ThreadPoolExecutor(16) as people:
+        list(people.map(ask, range(16)))
+    assert not [said for said in ISSUE_CODES.values() if "Superset" in str(said)]
+"""
+
+
+def test_a_new_process_answers_those_who_ask_first_at_once(fleetmart_home: Path) -> None:
+    require_success(AT_FIRST, FLEETMART_HOME=fleetmart_home)
 
 
 @pytest.fixture(scope="module")

@@ -171,6 +171,7 @@ def install(app: Flask, tenant_of_page: Callable[[], str | None] = lambda: None)
     _brand_what_pages_are_told()
     _brand_forms()
     _brand_reports()
+    _say_what_failed_without_a_name()
 
     @app.before_request
     def home_is_a_dashboard() -> Response | None:
@@ -189,6 +190,13 @@ def install(app: Flask, tenant_of_page: Callable[[], str | None] = lambda: None)
         if not is_page or is_ours:
             return response
         return message_page(response.status_code, *ERRORS[response.status_code])
+
+
+def _say_what_failed_without_a_name() -> None:
+    """Charts and SQL Lab explain some errors by these."""
+    from superset import errors
+
+    errors.ISSUE_CODES |= {1010: "A command failed unexpectedly.", 1011: "Something failed unexpectedly."}
 
 
 def _recolored(response: Response) -> Response:
