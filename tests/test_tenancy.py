@@ -145,6 +145,8 @@ def ask(tenant_id, statement="select count(*) from range(1_000_000_000_000)"):
     return "answered"
 too_many, stopped = "Too many long queries of your organisation run at once", "The query was stopped"
 with ThreadPoolExecutor(8) as pool:
+    assert {*pool.map(ask, ["north"] * 5)} == {stopped}, "others had threads left"
+with ThreadPoolExecutor(8) as pool:
     asked = [pool.submit(ask, "north") for _ in range(6)] + [pool.submit(ask, "south")]
     while sum(one.done() for one in asked) < 4:
         time.sleep(0.01)

@@ -24,8 +24,9 @@ GRACE_SECONDS = 15.0
 COULD_NOT_BE_STOPPED = 70
 LOOK_SECONDS = 0.1
 
-# Of the threads that answer in a process, a tenant's statements that take so long may hold this share. Where they held
-# more, so many may run at all for a while: otherwise the same people would soon hold all of them again.
+# Of the threads that answer in a process, a tenant's statements that take so long may hold this share where no more than
+# that share is left. Where they held more, so many may run at all for a while: otherwise the same people would soon hold
+# all of them again.
 LONG_SECONDS, STRICT_SECONDS = 10.0, 60.0
 SHARE_OF_THREADS = 1 / 4
 
@@ -49,9 +50,14 @@ def longest_seconds() -> float:
     return float(os.environ.get("FLEETMART_QUERY_SECONDS") or LONGEST_SECONDS)
 
 
+def threads() -> int:
+    """Threads that answer in this process."""
+    return int(os.environ.get("FLEETMART_SERVER_THREADS") or 8)
+
+
 def most_long() -> int:
-    """Statements of one tenant that may take long at the same time in this process."""
-    return max(1, int(int(os.environ.get("FLEETMART_SERVER_THREADS") or 8) * SHARE_OF_THREADS))
+    """Statements of one tenant that may take long at the same time in this process while it is busy."""
+    return max(1, int(threads() * SHARE_OF_THREADS))
 
 
 def require_reading(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
@@ -137,7 +143,9 @@ class _Watch:
                 time.sleep(LOOK_SECONDS)
 
     def _share(self, running: list[_Running]) -> None:
-        """Stop what a tenant has run for long beyond its share, the last that began first."""
+        """Where few threads are left, stop what a tenant has run for long beyond its share, the last that began first."""
+        if len(running) < threads() - most_long():
+            return
         now, of_tenants = time.monotonic(), defaultdict(list)
         for one in sorted(running, key=lambda one: one.since):
             if now - one.since > LONG_SECONDS:
@@ -154,7 +162,7 @@ _watch = _Watch()
 
 def _one_too_many() -> duckdb.InterruptException:
     return duckdb.InterruptException(
-        f"Too many long queries of your organisation run at once: {most_long()} may, so that others are answered. "
+        f"Too many long queries of your organisation run at once: {most_long()} may while much is asked. "
         "Wait until one has ended, and ask for a shorter span or fewer devices."
     )
 
