@@ -24,9 +24,9 @@ GRACE_SECONDS = 15.0
 COULD_NOT_BE_STOPPED = 70
 LOOK_SECONDS = 0.1
 
-# Of the threads that answer in a process, a tenant's statements that take so long may hold this share where no more than
-# that share is left. Where they held more, so many may run at all for a while: otherwise the same people would soon hold
-# all of them again.
+# Of the threads that answer in a process, a tenant's statements that take so long may hold this share where no more
+# than that share is left. Where they held more, so many may run at all for a while: otherwise the same people would
+# soon hold all of them again.
 LONG_SECONDS, STRICT_SECONDS = 10.0, 60.0
 SHARE_OF_THREADS = 1 / 4
 
@@ -143,7 +143,7 @@ class _Watch:
                 time.sleep(LOOK_SECONDS)
 
     def _share(self, running: list[_Running]) -> None:
-        """Where few threads are left, stop what a tenant has run for long beyond its share, the last that began first."""
+        """Where few threads are left, stop what a tenant has run for long beyond its share."""
         if len(running) < threads() - most_long():
             return
         now, of_tenants = time.monotonic(), defaultdict(list)
