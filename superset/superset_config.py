@@ -231,4 +231,4 @@ SILENCE_FAB = True
 EVENT_LOGGER = no_second_log.NoSecondLog()
 LOG_LEVEL = "WARNING"
 # It says so of each metric that is not one of eight functions in capitals, with each answer: thousands of lines a day.
-logging.getLogger("superset.utils.core").addFilter(lambda line: "Unexpected metric expression" not in line.msg)
+logging.getLogger("superset.utils.core").addFilter(lambda line: "Unexpected metric expression" not in str(line.msg))
