@@ -9,8 +9,8 @@ from contextlib import closing
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 
+from orchestration.published_rows import create, insert_texts, literal
 from orchestration.settings import Settings
 
 TABLE = "audit_events"
@@ -41,25 +41,30 @@ def write_events(
 
     `before` is the file that was last published: what it holds is taken over, and only what came since is read.
     """
-    columns = ", ".join(f"{name} {type_}" for name, type_ in COLUMNS.items())
-    connection.execute(f"create table {TABLE} ({columns})")
+    create(connection, TABLE, COLUMNS)
     path = settings.home / "audit.sqlite"
     if not path.exists():
         return
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as record:
+        record.row_factory = sqlite3.Row
+        # The server makes the file, and then the table.
+        if not record.execute("select 1 from sqlite_master where name = 'events'").fetchone():
+            return
         newest = record.execute("select coalesce(max(event_id), 0) from events").fetchone()[0]
         known = _take_over(connection, record, before, newest - most) if before else 0
+        # DuckDB takes the Z for a zone, and the column has none: it is UTC.
+        columns = ", ".join(COLUMNS).replace("happened_at", "rtrim(happened_at, 'Z') as happened_at")
         events = record.execute(
-            f"select {', '.join(COLUMNS)} from events where event_id > ? and event_id <= ? order by event_id",
+            f"select {columns} from events where event_id > ? and event_id <= ? order by event_id",
             (max(known, newest - most), newest),
         )
         while rows := events.fetchmany(AT_ONCE):
-            _insert(connection, rows)
+            insert_texts(connection, TABLE, COLUMNS, rows)
 
 
 def _take_over(connection: duckdb.DuckDBPyConnection, record: sqlite3.Connection, before: Path, beyond: int) -> int:
     """Copy what `before` has of events after number `beyond`; the last one's number, 0 if it is of another record."""
-    connection.execute(f"attach '{str(before).replace(chr(39), chr(39) * 2)}' as before (read_only)")
+    connection.execute(f"attach {literal(str(before))} as before (read_only)")
     held = connection.execute(
         "select column_name from duckdb_columns() where database_name = 'before' and table_name = ?", [TABLE]
     ).fetchall()
@@ -71,18 +76,3 @@ def _take_over(connection: duckdb.DuckDBPyConnection, record: sqlite3.Connection
         return 0
     connection.execute(f"insert into {TABLE} select * from before.{TABLE} where event_id > ?", [beyond])
     return last[0]
-
-
-def _insert(connection: duckdb.DuckDBPyConnection, rows: list[tuple]) -> None:
-    """SQLite's rows go over as texts and become what the columns are."""
-    values = zip(*rows, strict=True)
-    texts = {
-        name: pa.array([None if one is None else str(one) for one in column], pa.string())
-        for name, column in zip(COLUMNS, values, strict=True)
-    }
-    connection.register("new_events", pa.table(texts))
-    # DuckDB takes the Z for a zone, and the column has none: it is UTC.
-    casts = [f"cast(rtrim({name}, 'Z') as {type_})" if type_ == "timestamp" else f"cast({name} as {type_})"
-             for name, type_ in COLUMNS.items()]  # fmt: skip
-    connection.execute(f"insert into {TABLE} select {', '.join(casts)} from new_events")
-    connection.unregister("new_events")

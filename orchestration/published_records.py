@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from orchestration import audit_events
 from orchestration.ledger import rows
-from orchestration.published_rows import columns_of, describe, descriptions_of, manifest
+from orchestration.published_rows import columns_of, create, describe, descriptions_of, insert_texts, manifest
 from orchestration.registry import Registry
 from orchestration.registry_rows import OPERATOR
 from orchestration.settings import Settings
@@ -153,7 +152,8 @@ def _write(settings: Settings, tenant_id: str, tables: dict[str, dict[str, Any]]
         connection.begin()
         for table, node in tables.items():
             found = [row for owner in owners for row in rows(settings, TABLES[table], owner)]
-            _create(connection, table, columns_of(node), found)
+            create(connection, table, columns_of(node))
+            insert_texts(connection, table, columns_of(node), found)
             describe(connection, table, node["description"], descriptions_of(node))
         if tenant_id == OPERATOR:
             audit_events.write_events(connection, settings, before=versions[-1] if versions else None)
@@ -165,17 +165,6 @@ def _write(settings: Settings, tenant_id: str, tables: dict[str, dict[str, Any]]
     os.replace(link, folder / "current")
     for old in versions[: 1 - VERSIONS_KEPT]:
         old.unlink()
-
-
-def _create(connection: duckdb.DuckDBPyConnection, table: str, types: dict[str, str], found: list[dict]) -> None:
-    """SQLite has no times and truths: the values go over as texts and become what the YAML declares."""
-    columns = {
-        name: pa.array([None if row[name] is None else str(row[name]) for row in found], pa.string()) for name in types
-    }
-    connection.register("ledger_rows", pa.table(columns))
-    casts = ", ".join(f'cast("{name}" as {type_}) as "{name}"' for name, type_ in types.items())
-    connection.execute(f"create table {table} as select {casts} from ledger_rows")
-    connection.unregister("ledger_rows")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from orchestration.settings import Settings
 
@@ -65,9 +66,14 @@ def descriptions_of(node: dict[str, Any]) -> dict[str, str]:
 def create_tables(connection: duckdb.DuckDBPyConnection, marts: list[Mart]) -> None:
     """Every mart's table, empty, with its descriptions, in the database attached as `snapshot`; in one transaction."""
     for mart in marts:
-        columns = ", ".join(f'"{name}" {type_}' for name, type_ in mart.columns.items())
-        connection.execute(f"create table snapshot.{mart.name} ({columns})")
+        create(connection, f"snapshot.{mart.name}", mart.columns)
         describe(connection, f"snapshot.{mart.name}", mart.description, mart.column_descriptions)
+
+
+def create(connection: duckdb.DuckDBPyConnection, table: str, types: dict[str, str]) -> None:
+    """An empty table of these columns."""
+    columns = ", ".join(f'"{name}" {type_}' for name, type_ in types.items())
+    connection.execute(f"create table {table} ({columns})")
 
 
 def describe(connection: duckdb.DuckDBPyConnection, table: str, description: str, columns: dict[str, str]) -> None:
@@ -124,6 +130,17 @@ def _touched_slices(connection: duckdb.DuckDBPyConnection, touched_by: dict[str,
         f"{day} in (select day from {scope} where {of_tenant}) "
         f"and {column} >= date '{first}' and {column} < date '{end}'"
     )
+
+
+def insert_texts(connection: duckdb.DuckDBPyConnection, table: str, types: dict[str, str], found: list[dict]) -> None:
+    """Insert rows of SQLite's, which has no times and truths: values go over as texts and become what `types` say."""
+    columns = {
+        name: pa.array([None if row[name] is None else str(row[name]) for row in found], pa.string()) for name in types
+    }
+    connection.register("texts", pa.table(columns))
+    casts = ", ".join(f'cast("{name}" as {type_})' for name, type_ in types.items())
+    connection.execute(f"insert into {table} select {casts} from texts")
+    connection.unregister("texts")
 
 
 def literal(text: str) -> str:

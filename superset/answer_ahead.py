@@ -9,7 +9,6 @@ shown. So a new snapshot keeps nobody waiting, and nothing of it is shown before
 import fcntl
 import os
 import resource
-import signal
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import questions
 from questions import Question
-from superset_session import CHILD, superset_started
+from superset_session import bound, superset_started
 from tenancy import ANSWERED, NEXT, NoData, Snapshot, fleetmart_home, tenant_of_user, upcoming
 
 # Holding it says that somebody answers ahead.
@@ -35,9 +34,8 @@ PATH, VIEW = "/api/v1/chart/data", "ChartDataRestApi.data"
 
 def main() -> None:
     """Have it answered until the process that started this one ends: whoever answers is started again when it ended."""
-    bound = [sys.executable, "-P", str(CHILD), str(os.getpid()), str(int(signal.SIGKILL))]
     while True:
-        ended = subprocess.run([*bound, sys.executable, __file__, ANSWER], check=False)
+        ended = subprocess.run(bound([sys.executable, __file__, ANSWER]), check=False)
         print(f"Who answers ahead ended ({ended.returncode}) and is started again.", file=sys.stderr, flush=True)
         time.sleep(AGAIN_SECONDS)
 

@@ -34,6 +34,11 @@ def say(line: str) -> None:
     print(f"superset: {line}", file=sys.stderr, flush=True)
 
 
+def bound(command: list[str]) -> list[str]:
+    """The command that runs `command` as a process that ends with this one."""
+    return [sys.executable, "-P", str(CHILD), str(os.getpid()), str(int(signal.SIGKILL)), *command]
+
+
 def make_records(path: Path) -> None:
     """New, empty records, whole or not at all: SQLite cannot undo a half-done migration.
 
@@ -55,9 +60,8 @@ def upgrade_apart(own: Path, **environment: str) -> None:
     """
     own.mkdir(parents=True, exist_ok=True)
     say("making Superset's records")
-    bound = [sys.executable, "-P", str(CHILD), str(os.getpid()), str(int(signal.SIGKILL))]
     made = subprocess.run(
-        [*bound, sys.executable, "-c", MAKE_RECORDS],
+        bound([sys.executable, "-c", MAKE_RECORDS]),
         env=os.environ | {"SUPERSET_CONFIG_PATH": str(FOLDER / "superset_config.py")} | environment,
         cwd=own,
         stdout=sys.stderr,

@@ -76,6 +76,8 @@ def published(path: Path, home: Path, **more: Any) -> list[dict]:
 
 
 def test_the_operators_table_holds_every_event_in_utc(tmp_path: Path) -> None:
+    assert published(tmp_path / "v0.duckdb", tmp_path) == []
+    (tmp_path / "audit.sqlite").touch()
     assert published(tmp_path / "v1.duckdb", tmp_path) == []
     audit_record.append(tmp_path, Event("query", "done", "north", "a", row_count=3))
     (event,) = published(tmp_path / "v2.duckdb", tmp_path)
@@ -86,8 +88,8 @@ def test_the_operators_table_holds_every_event_in_utc(tmp_path: Path) -> None:
 
 def test_the_operators_table_goes_on_from_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    insert = audit_events._insert
-    monkeypatch.setattr(audit_events, "_insert", lambda to, rows: read.append(len(rows)) or insert(to, rows))
+    insert = audit_events.insert_texts
+    monkeypatch.setattr(audit_events, "insert_texts", lambda *given: read.append(len(given[-1])) or insert(*given))
 
     def written(name: str, **more: Any) -> list[str]:
         return [event["username"] for event in published(tmp_path / name, tmp_path, **more)]

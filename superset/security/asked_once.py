@@ -9,27 +9,19 @@ from flask import g, has_request_context
 from sqlalchemy import bindparam, text
 from sqlalchemy.orm import joinedload
 
-HELD = text(
-    """
-    select held.role_id, permission.name, thing.name
-    from ab_permission_view_role as held
+HELD = """
+    ab_permission_view_role as held
     join ab_permission_view as pair on pair.id = held.permission_view_id
     join ab_permission as permission on permission.id = pair.permission_id
     join ab_view_menu as thing on thing.id = pair.view_menu_id
-    where held.role_id in :roles
     """
+PERMITTED = text(
+    f"select held.role_id, permission.name, thing.name from {HELD} where held.role_id in :roles"
 ).bindparams(bindparam("roles", expanding=True))
 
 PERMITTED_TO_ALL = text(
-    """
-    select permission.name, thing.name
-    from ab_role as role
-    join ab_permission_view_role as held on held.role_id = role.id
-    join ab_permission_view as pair on pair.id = held.permission_view_id
-    join ab_permission as permission on permission.id = pair.permission_id
-    join ab_view_menu as thing on thing.id = pair.view_menu_id
-    where role.name = :public
-    """
+    f"select permission.name, thing.name from {HELD} join ab_role as role on role.id = held.role_id "
+    "where role.name = :public"
 )
 
 
@@ -89,6 +81,6 @@ class AskedOnce:
         roles = tuple(sorted({*role_ids}))
         if roles not in read:
             read[roles] = {role: set() for role in roles}
-            for role, permission, thing in self.session.connection().execute(HELD, {"roles": roles}):
+            for role, permission, thing in self.session.connection().execute(PERMITTED, {"roles": roles}):
                 read[roles][role].add((permission, thing))
         return read[roles]

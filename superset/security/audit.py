@@ -132,7 +132,8 @@ def _drawn(response: Response) -> list[Event]:
     events = []
     for one in found[:MOST_TOLD]:
         kind, number = DRAWN[one["event_name"]]
-        events.append(_of(current_user(), Event("export", "done", object_type=kind, object=str(one.get(number)))))
+        name = str(one[number]) if number in one else None
+        events.append(_of(current_user(), Event("export", "done", object_type=kind, object=name)))
     return events
 
 

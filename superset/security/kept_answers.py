@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from asked_once import HELD
 from cachelib.simple import SimpleCache
 from flask import Flask, Response, g, request
 from in_turn import in_turn
@@ -47,12 +48,8 @@ DATASET = text(
     """
 )
 MAY_ASK = text(
-    """
-    select permission.name, thing.name
-    from ab_permission_view_role as held
-    join ab_permission_view as pair on pair.id = held.permission_view_id
-    join ab_permission as permission on permission.id = pair.permission_id
-    join ab_view_menu as thing on thing.id = pair.view_menu_id
+    f"""
+    select permission.name, thing.name from {HELD}
     where held.role_id in :roles and (
         (permission.name = 'can_read' and thing.name = 'Chart')
         or (permission.name = 'datasource_access' and thing.name = :dataset)
