@@ -138,6 +138,7 @@ def test_each_act_is_taken_down_once_with_who_and_how_much_and_no_data(
     cube = next(row["id"] for row in datasets if row["table_name"] == "cube_readings_daily")
     assert analyst.get("/superset/dashboard/fleet-overview/").status_code == 200
     assert analyst.get("/api/v1/dashboard/fleet-overview").status_code == 200
+    assert analyst.get("/api/v1/sqllab/").status_code == 200
     for _ in range(2):
         assert analyst.chart(cube, ROWS).json()["result"][0]["rowcount"] == 3
     assert analyst.chart(cube, ROWS, result_format="xlsx").status_code == 200
@@ -152,6 +153,7 @@ def test_each_act_is_taken_down_once_with_who_and_how_much_and_no_data(
     assert [(row["act"], row["object_type"], row["result"], row["row_count"]) for row in taken] == [
         ("log in", None, "done", None),
         ("open", "dashboard", "done", None),
+        ("open", "page", "done", None),
         ("query", "dataset", "done", 3),
         ("query", "dataset", "done", 3),
         ("export", "dataset", "done", 3),
@@ -160,7 +162,7 @@ def test_each_act_is_taken_down_once_with_who_and_how_much_and_no_data(
         ("export", "dashboard", "refused", None),
         ("log out", None, "done", None),
     ]
-    assert taken[1]["object"] == "fleet-overview"
+    assert [row["object"] for row in taken[1:3]] == ["fleet-overview", "/sqllab/"]
     digests = [row["statement_digest"] for row in taken if row["object_type"] == "statement"]
     assert len(set(digests)) == 2 and all(len(digest) == 64 for digest in digests)
     assert "secret word" not in (fleetmart_home / "audit.sqlite").read_bytes().decode("latin-1")

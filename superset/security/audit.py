@@ -176,7 +176,7 @@ def _object(rule: str, act: str) -> tuple[str | None, str | None]:
     parts, given = request.view_args or {}, _given()
     if rule in OPENS:
         kind, name = OPENS[rule]
-        return kind, str(parts.get(name) or request.args.get(name) or request.path)
+        return kind, str(parts.get(name) or request.args.get(name) or request.path.removeprefix("/api/v1"))
     if rule.startswith("/api/v1/sqllab/"):
         return "statement", str(parts.get("client_id") or given.get("client_id") or "") or None
     if act == "embed":
